@@ -1,0 +1,28 @@
+"""The worker's application: what runs later, and when. Every task is safe to lose and safe to run twice."""
+
+import os
+
+from celery import Celery
+from celery.schedules import crontab
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentloop.settings")
+
+app = Celery("agentloop")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["review"])
+
+app.conf.beat_schedule = {
+    # A tick that finds no worker is dropped rather than heaped up: the next one does its work.
+    "index turns": {"task": "review.tasks.index_turns", "schedule": 3.0, "options": {"expires": 3}},
+    "sweep expired turns": {"task": "review.tasks.sweep_expired", "schedule": 60.0, "options": {"expires": 60}},
+    "end retention": {
+        "task": "review.tasks.end_retention",
+        "schedule": crontab(minute="17"),
+        "options": {"expires": 3600},
+    },
+    "reconcile counters": {
+        "task": "review.tasks.reconcile_counters",
+        "schedule": crontab(hour="3", minute="41"),
+        "options": {"expires": 3600},
+    },
+}

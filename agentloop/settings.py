@@ -1,0 +1,250 @@
+"""The one settings file. Every variable it reads stands in .env.example, by test."""
+
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+from agentloop import embedded, env
+
+ROOT = env.ROOT
+HOME = env.home()
+DEBUG = False
+
+
+def _secret_key() -> str:
+    """The variable, else a key made once and kept, readable by its owner alone, in the home folder."""
+    given = env.text("AGENTLOOP_SECRET_KEY")
+    if given:
+        return given
+    path = HOME / "secret_key"
+    try:
+        HOME.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            # Written whole before it has its name: another process may start at the same moment.
+            made = HOME / f".secret_key.{secrets.token_hex(4)}"
+            made.touch(mode=0o600)
+            made.write_text(secrets.token_urlsafe(48))
+            with suppress(FileExistsError):
+                path.hardlink_to(made)
+            made.unlink()
+        return path.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"AGENTLOOP_HOME ({HOME}) cannot be used: {error.strerror}. "
+            "Name a folder that can be written, or set AGENTLOOP_SECRET_KEY."
+        ) from error
+
+
+def _base_url() -> str:
+    """The variable, else the address that was asked for, else the one that `up` last served on."""
+    given = env.text("AGENTLOOP_BASE_URL")
+    if not given and not env.text("AGENTLOOP_PORT") and not env.text("AGENTLOOP_HOST"):
+        with suppress(OSError):
+            given = (HOME / "address").read_text().strip()
+    shown = "127.0.0.1" if HOST in ("0.0.0.0", "::") else HOST  # noqa: S104 - compared, not bound
+    return (given or f"http://{shown}:{PORT}").rstrip("/")
+
+
+def _database(url: str) -> dict[str, object]:
+    """Django's form of a PostgreSQL connection string (`postgresql://…`)."""
+    try:
+        parts = conninfo_to_dict(url)
+    except ProgrammingError as error:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL cannot be read: {error}. It looks like postgresql://user:password@host:5432/name."
+        ) from error
+    known = {name: str(parts.pop(name, "") or "") for name in ("dbname", "user", "password", "host", "port")}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": known["dbname"],
+        "USER": known["user"],
+        "PASSWORD": known["password"],
+        "HOST": known["host"],
+        "PORT": known["port"],
+        "OPTIONS": {"connect_timeout": 5, "application_name": "agentloop", **parts},
+        # Persistent connections measured better here than the framework's pool.
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": False,
+    }
+
+
+SECRET_KEY = _secret_key()
+SECRET_KEY_FALLBACKS = env.words("AGENTLOOP_SECRET_KEY_FALLBACKS")
+
+HOST = env.text("AGENTLOOP_HOST", "127.0.0.1")
+PORT = env.number("AGENTLOOP_PORT", 8000, low=1, high=65535)
+BASE_URL = _base_url()
+WEB_PROCESSES = env.number("AGENTLOOP_WEB_PROCESSES", 2, low=1, high=64)
+WEB_THREADS = env.number("AGENTLOOP_WEB_THREADS", 8, low=1, high=64)
+WORKER_PROCESSES = env.number("AGENTLOOP_WORKER_PROCESSES", 2, low=1, high=64)
+METRICS_TOKEN = env.text("AGENTLOOP_METRICS_TOKEN")
+ALLOWED_HOSTS = env.words("AGENTLOOP_ALLOWED_HOSTS", "*")
+BEHIND_TLS = BASE_URL.startswith("https://")
+TRUSTED_PROXIES = env.number("AGENTLOOP_TRUSTED_PROXIES", 0, low=0, high=10)
+LOG_LEVEL = env.text("AGENTLOOP_LOG_LEVEL", "INFO").upper()
+if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+    raise ImproperlyConfigured("AGENTLOOP_LOG_LEVEL takes DEBUG, INFO, WARNING or ERROR.")
+
+DATABASE_URL = env.text("DATABASE_URL") or embedded.database_url(HOME)
+BROKER_URL = env.text("BROKER_URL") or embedded.broker_url(HOME)
+DATABASES = {"default": _database(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "allauth",
+    "allauth.account",
+    "agentloop",
+    "review",
+]
+MIDDLEWARE = [
+    "agentloop.middleware.RequestScope",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+ROOT_URLCONF = "agentloop.urls"
+WSGI_APPLICATION = "agentloop.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# The clients follow no redirect, so nothing here may answer with one.
+APPEND_SLASH = False
+# The largest request is 5 MB; intake cuts texts long before that.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = HOME / "staticfiles"
+STATICFILES_DIRS = [path for path in [ROOT / "static"] if Path(path).is_dir()]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+ACCOUNT_ADAPTER = "agentloop.accounts.ClosedSignup"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_ON_GET = False
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "overview"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+CSRF_TRUSTED_ORIGINS = [BASE_URL] if "://" in BASE_URL else []
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    }
+}
+
+# Sessions and throttles must hold across processes and outlive a lost broker: the database keeps them.
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["agentloop.auth.KeyOrSession"],
+    "DEFAULT_PERMISSION_CLASSES": ["agentloop.auth.HasScope"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["agentloop.parsing.FastJSON"],
+    "DEFAULT_SCHEMA_CLASS": "agentloop.schema.Schema",
+    "EXCEPTION_HANDLER": "agentloop.errors.answer",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "AgentLoop",
+    "DESCRIPTION": "A review queue for the turns of LLM agents, and a router that learns from the verdicts.",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": [],
+    "SERVE_AUTHENTICATION": [],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "PREPROCESSING_HOOKS": ["agentloop.schema.leave_out_prefixed_paths"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "agentloop.schema.add_error_answers",
+    ],
+}
+
+CELERY_BROKER_URL = BROKER_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# A lost broker is waited for, however long; what was begun is begun again.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "agentloop.logs.RequestId"}},
+    "formatters": {"line": {"()": "agentloop.logs.Line"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": "line"},
+    },
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        # At INFO each tick of the clock is two lines.
+        "celery": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},
+        "django.security.DisallowedHost": {"handlers": [], "propagate": False},
+    },
+}
