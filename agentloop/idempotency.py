@@ -1,0 +1,52 @@
+"""Requests that name an idempotency key are done once: a repeat within a day gets the first answer."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection, transaction
+
+from agentloop.models import Project
+
+KEEP_HOURS = 24
+MAX_KEY = 200
+
+
+def once(project: Project, key: str, write: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], bool]:
+    """(answer, whether it was done now). One transaction: what is written and its key are kept together or not at all.
+
+    A repeat that arrives while the first is under way waits for it. A refused request keeps no key.
+    """
+    if not key:
+        return write(), True
+    with transaction.atomic():
+        earlier = _take(project, key)
+        if earlier is not None:
+            return earlier, False
+        answer = write()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE agentloop_idempotencykey SET answer = %s WHERE project_id = %s AND key = %s",
+                [json.dumps(answer, default=str), project.id, key],
+            )
+        return answer, True
+
+
+def _take(project: Project, key: str) -> dict[str, Any] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO agentloop_idempotencykey (project_id, key, created_at) VALUES (%s, %s, now())
+            ON CONFLICT (project_id, key) DO UPDATE SET created_at = now(), answer = NULL
+            WHERE agentloop_idempotencykey.created_at < now() - %s * interval '1 hour'
+            RETURNING id
+            """,
+            [project.id, key, KEEP_HOURS],
+        )
+        if cursor.fetchone():
+            return None
+        cursor.execute(
+            "SELECT answer FROM agentloop_idempotencykey WHERE project_id = %s AND key = %s", [project.id, key]
+        )
+        [answer] = cursor.fetchone()
+    return json.loads(answer) if isinstance(answer, str) else answer

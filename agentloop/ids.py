@@ -1,0 +1,25 @@
+"""Ids: UUIDv7, in order of time and safe to make anywhere, shown with a prefix that says what they name."""
+
+from uuid import UUID
+
+from uuid_utils import uuid7
+
+
+def new_id() -> UUID:
+    return UUID(int=uuid7().int)
+
+
+def shown(prefix: str, value: UUID) -> str:
+    """`turn_018f…`: the form that clients see."""
+    return f"{prefix}_{value.hex}"
+
+
+def read(prefix: str, value: str) -> UUID | None:
+    """The id behind a shown one, or None for anything that is not spelled as `shown` spells it."""
+    head, _, digits = value.partition("_")
+    if head != prefix or len(digits) != 32 or not digits.isalnum() or digits != digits.lower():
+        return None
+    try:
+        return UUID(hex=digits)
+    except ValueError:
+        return None

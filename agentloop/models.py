@@ -1,0 +1,177 @@
+"""Tenants: projects, their members, keys and signing keys, and the log of what was done to them.
+
+No foreign key to a project has an index of its own: a composite one that begins with the project serves it.
+"""
+
+from typing import Any, Self
+
+from django.contrib.auth.models import User
+from django.db import models
+from django.utils import timezone
+
+from agentloop.ids import new_id
+from agentloop.project_settings import setting
+
+
+class Project(models.Model):
+    """The tenant: it owns its turns, goals, keys, members and settings."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    slug = models.SlugField(max_length=60, unique=True)
+    name = models.CharField(max_length=100)
+    settings = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def tenant_id(self) -> str:
+        return str(self.id)
+
+    def setting(self, name: str) -> Any:
+        return setting(self.settings, name)
+
+
+class Role(models.TextChoices):
+    OWNER = "owner"
+    REVIEWER = "reviewer"
+    VIEWER = "viewer"
+
+
+class Member(models.Model):
+    """A person in a project, and what they may do there."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="members", db_index=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "user"], name="member_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role}) in {self.project}"
+
+
+class Scope(models.TextChoices):
+    INGEST = "ingest"
+    ROUTE = "route"
+    READ = "read"
+    REVIEW = "review"
+    ADMIN = "admin"
+
+
+class KeyQuerySet(models.QuerySet["ApiKey"]):
+    def active(self) -> Self:
+        """Neither revoked nor expired."""
+        now = timezone.now()
+        return self.filter(revoked_at=None).filter(models.Q(expires_at=None) | models.Q(expires_at__gt=now))
+
+
+class ApiKey(models.Model):
+    """A credential of a program. The secret is random and long, so one round of SHA-256 keeps it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="api_keys", db_index=False)
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=20)
+    secret_hash = models.BinaryField(max_length=32, unique=True)
+    scopes = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = KeyQuerySet.as_manager()
+
+    class Meta:
+        # The prefix names the key in claims, limits and the audit log, so it must name one key only.
+        constraints = [models.UniqueConstraint(fields=["project", "prefix"], name="api_key_prefix_once")]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}… of {self.project}"
+
+
+class SigningKey(models.Model):
+    """A secret that signs feedback links. Several may be active; one is current and signs new links."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="signing_keys", db_index=False)
+    key_id = models.CharField(max_length=12)
+    encrypted_secret = models.BinaryField()
+    is_current = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "key_id"], name="signing_key_once"),
+            models.UniqueConstraint(
+                fields=["project"], condition=models.Q(is_current=True), name="one_current_signing_key"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_current=False) | models.Q(revoked_at=None), name="current_is_not_revoked"
+            ),
+        ]
+        indexes = [models.Index(fields=["key_id"], name="signing_key_by_key_id")]
+
+    def __str__(self) -> str:
+        return f"{self.key_id} of {self.project}"
+
+
+class AuditEntry(models.Model):
+    """One administrative act or verdict. Rows are appended, never changed: the database refuses it.
+
+    Holds no content: names, ids and settings, never a question, a response or a secret.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # No constraint: the log outlives its project, and intake-rate verdicts need no lock on the project's row.
+    project = models.ForeignKey(Project, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    actor = models.CharField(max_length=120)
+    act = models.CharField(max_length=60)
+    target = models.CharField(max_length=200, blank=True)
+    details = models.JSONField(default=dict, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "-id"], name="audit_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.actor} {self.act} {self.target}"
+
+
+class IdempotencyKey(models.Model):
+    """The first answer to a request that named a key, so that a repeat within a day gets the same one."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = models.ForeignKey(Project, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    key = models.CharField(max_length=300)
+    answer = models.JSONField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "key"], name="idempotency_key_once")]
+        indexes = [models.Index(fields=["created_at"], name="idempotency_by_age")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class RefusalCount(models.Model):
+    """How many requests were refused on a day and why: a client that swallows errors is seen here."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = models.ForeignKey(Project, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    day = models.DateField()
+    reason = models.CharField(max_length=60)
+    count = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "day", "reason"], name="refusals_of_a_day")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.reason}: {self.count}"

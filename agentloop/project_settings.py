@@ -1,0 +1,169 @@
+"""What an owner can set for a project: each setting's default, its bounds, and the sentence for a bad value."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentloop.errors import Invalid
+
+KB = 1024
+
+DEFAULT_SIGNAL_WEIGHTS: dict[str, float] = {
+    # Somebody said so.
+    "thumbs_down": 5.0,
+    "user_feedback": 5.0,
+    "user_correction": 5.0,
+    "escalation_requested": 5.0,
+    # What happened afterwards.
+    "reverted_quickly": 4.0,
+    "recurrence": 3.0,
+    # What the answer looks like.
+    "rephrase": 3.0,
+    "agent_punted": 2.0,
+    "factual_claim": 1.0,
+    "low_confidence": 3.0,
+    "confidence": 3.0,
+    # Numbers, counted as they are up to their cap.
+    "gap_hours": 0.0,
+    "thumbs_up": -1.0,
+    "random_sample": 0.5,
+}
+
+SOURCES = ("provider", "inferred", "user", "action", "review")
+ROOT_CAUSES = ("context", "prompt", "model", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    default: Any
+    check: Callable[[Any], str | None]
+    help: str
+
+
+def _whole(low: int, high: int, *, or_none: bool = False) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if or_none and value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            return f"takes a whole number from {low} to {high}" + (", or null" if or_none else "")
+        return None
+
+    return check
+
+
+def _share(low: float, high: float) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            return f"takes a number from {low:g} to {high:g}"
+        return None
+
+    return check
+
+
+def _weights(value: Any) -> str | None:
+    fits = isinstance(value, dict) and len(value) <= 200
+    if not fits or not all(_share(-100, 100)(amount) is None for amount in value.values()):
+        return "takes an object of at most 200 signals, each with a number from -100 to 100"
+    return None
+
+
+def _blame(value: Any) -> str | None:
+    fits = isinstance(value, dict) and set(value) <= set(ROOT_CAUSES)
+    if not fits or not all(_share(0, 1)(amount) is None for amount in value.values()):
+        return f"takes an object with numbers from 0 to 1 for {', '.join(ROOT_CAUSES)}"
+    return None
+
+
+def _ladder(value: Any) -> str | None:
+    if not isinstance(value, list) or sorted(map(str, value)) != sorted(SOURCES):
+        return f"takes the five sources, weakest first: {', '.join(SOURCES)}"
+    return None
+
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d{1,5})?\Z|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?\Z")
+
+
+def _origins(value: Any) -> str | None:
+    fits = isinstance(value, list) and len(value) <= 50
+    if not fits or not all(isinstance(origin, str) and _ORIGIN.match(origin) for origin in value):
+        return "takes a list of at most 50 origins such as https://app.example.com, without a path"
+    return None
+
+
+_MASKS = ("email", "phone", "card", "ip")
+
+
+def _masking(value: Any) -> str | None:
+    if not isinstance(value, list) or not all(kind in _MASKS for kind in value):
+        return f"takes a list out of {', '.join(_MASKS)}"
+    return None
+
+
+def _patterns(value: Any) -> str | None:
+    shape = "takes a list of at most 20 regular expressions of at most 200 characters"
+    if not isinstance(value, list) or len(value) > 20:
+        return shape
+    for pattern in value:
+        if not isinstance(pattern, str) or not 0 < len(pattern) <= 200:
+            return shape
+        try:
+            compiled = re.compile(pattern)
+        except re.error as error:
+            return f"has a pattern that cannot be read: {error}"
+        if compiled.match(""):
+            return "has a pattern that matches the empty text, so it would mask everywhere"
+        # A repeated group that itself repeats can take for ever on a text made for it.
+        if re.search(r"[+*}]\)[+*{]", pattern):
+            return "has a repetition inside a repetition, which can take for ever: spell it without one"
+    return None
+
+
+SETTINGS: dict[str, Setting] = {
+    "ttl_days": Setting(30, _whole(1, 3650), "Days until a turn that nobody reviewed expires."),
+    "retention_days": Setting(
+        None, _whole(1, 3650, or_none=True), "Days a reviewed or dismissed turn is kept; null keeps it."
+    ),
+    "signal_weights": Setting({}, _weights, "Points of priority for each signal, over the shipped ones."),
+    "default_signal_weight": Setting(1.0, _share(-100, 100), "Points for a signal that has no weight."),
+    "question_limit": Setting(32 * KB, _whole(100, 1024 * KB), "Bytes of a question that are kept."),
+    "response_limit": Setting(128 * KB, _whole(100, 1024 * KB), "Bytes of a response that are kept."),
+    "rate_per_second": Setting(1000, _whole(1, 100_000), "Requests a second for each key."),
+    "rate_burst": Setting(5000, _whole(1, 1_000_000), "Requests that a key may send at once."),
+    "claim_minutes": Setting(10, _whole(1, 240), "How long a claim lasts without a heartbeat."),
+    "random_share": Setting(
+        0.05, _share(0, 1), "Share of claims drawn at random, so that reviews hold an unbiased sample."
+    ),
+    "memory_threshold": Setting(
+        0.95, _share(0.5, 1), "Likeness from which a correction updates a memory instead of making one."
+    ),
+    "blame": Setting(
+        {"context": 0.0, "prompt": 0.5, "model": 1.0, "tool": 1.0},
+        _blame,
+        "How much of a failure is the path's doing, by root cause.",
+    ),
+    "authority": Setting(list(SOURCES), _ladder, "The sources of evidence, weakest first."),
+    "widget_origins": Setting([], _origins, "Origins that may show the feedback form in a frame."),
+    "mask": Setting([], _masking, "Personal data that is masked before anything is stored."),
+    "mask_patterns": Setting([], _patterns, "Further patterns that are masked."),
+}
+
+
+def setting(stored: Mapping[str, Any], name: str) -> Any:
+    """A project's value of a setting, or the shipped one. A table a project changed in part keeps the rest."""
+    default = SETTINGS[name].default
+    if name in stored and isinstance(default, dict):
+        return {**default, **stored[name]}
+    return stored.get(name, default)
+
+
+def check_settings(changes: Mapping[str, Any]) -> None:
+    """Raises Invalid, naming every setting that is unknown or out of bounds."""
+    problems = {}
+    for name, value in changes.items():
+        known = SETTINGS.get(name)
+        problem = known.check(value) if known else f"is not a setting; there are {', '.join(SETTINGS)}"
+        if problem:
+            problems[name] = f"{name} {problem}."
+    if problems:
+        raise Invalid(next(iter(problems.values())), fields=problems)

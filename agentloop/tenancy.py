@@ -1,0 +1,134 @@
+"""Projects and their members: made, changed, and reached. `reach_of` is the only door from a request to rows."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest
+
+from agentloop import audit
+from agentloop.actors import Actor, member_actor
+from agentloop.errors import Conflict, Invalid, NoKey, NotFound, WrongTenant
+from agentloop.keys import credential_of, forget_cached
+from agentloop.models import Member, Project, Role
+from agentloop.project_settings import check_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a request reaches: one project, as one actor."""
+
+    project: Project
+    actor: Actor
+
+
+def reach_of(request: HttpRequest, slug: str | None) -> Reach:
+    """The only door from a request to a project's rows: by its key, or by its session where the path names one.
+
+    A stranger's project and one that doesn't exist look alike: not found.
+    """
+    secret = _secret_of(request)
+    if secret is not None:
+        return _by_key(request, secret, slug)
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        raise NoKey
+    if slug is None:
+        raise NotFound("Name the project in the path: /p/<project>/…")
+    member = Member.objects.select_related("project", "user").filter(project__slug=slug, user=user).first()
+    if member is None:
+        raise NotFound
+    return Reach(member.project, member_actor(member))
+
+
+def _secret_of(request: HttpRequest) -> str | None:
+    header = request.META.get("HTTP_AUTHORIZATION", "")
+    kind, _, value = header.partition(" ")
+    if kind.lower() == "bearer" and value.strip():
+        return value.strip()
+    return request.META.get("HTTP_X_API_KEY", "").strip() or None
+
+
+def _by_key(request: HttpRequest, secret: str, slug: str | None) -> Reach:
+    credential = credential_of(secret)
+    project = credential.project
+    if slug is not None and slug != project.slug:
+        raise NotFound
+    tenant = request.META.get("HTTP_X_TENANT_ID", "").strip()
+    if tenant not in ("", "default", project.slug, project.tenant_id, project.id.hex):
+        raise WrongTenant
+    return Reach(project, credential.actor)
+
+
+def slug_for(name: str) -> str:
+    folded = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", folded).strip("-")[:60].strip("-")
+
+
+def create_project(*, name: str, actor: Actor, slug: str | None = None) -> Project:
+    slug = slug or slug_for(name)
+    if not slug:
+        raise Invalid("A project's name needs at least one letter or digit.", fields={"name": "is empty"})
+    try:
+        with transaction.atomic():
+            project = Project.objects.create(name=name[:100], slug=slug)
+            audit.note(project, actor, "project.create", slug)
+    except IntegrityError as error:
+        raise Conflict(f"There is already a project called {slug}.") from error
+    return project
+
+
+def change_settings(*, project: Project, actor: Actor, changes: Mapping[str, Any]) -> Project:
+    """Sets what an owner asked for; null in `changes` goes back to the default. Raises Invalid, changes nothing."""
+    check_settings({name: value for name, value in changes.items() if value is not None or name == "retention_days"})
+    with transaction.atomic():
+        locked = Project.objects.select_for_update().get(pk=project.pk)
+        kept = {**locked.settings, **changes}
+        locked.settings = {name: value for name, value in kept.items() if value is not None}
+        locked.save(update_fields=["settings"])
+        audit.note(locked, actor, "project.settings", locked.slug, changed=sorted(changes))
+    forget_cached()
+    return locked
+
+
+def add_member(*, project: Project, actor: Actor, email: str, role: str, password: str | None = None) -> Member:
+    """Adds a person, or changes the role of one who is there. A password is set only for someone new.
+
+    Somebody who has an account already keeps their password: an owner of one project must not be able
+    to take over a person who also belongs to another.
+    """
+    email = email.strip().lower()
+    if "@" not in email or len(email) > 150:
+        raise Invalid("email takes an e-mail address.", fields={"email": "is not an e-mail address"})
+    if role not in Role.values:
+        raise Invalid(f"role takes one of {', '.join(Role.values)}.", fields={"role": "is not a role"})
+    with transaction.atomic():
+        user, is_new = User.objects.get_or_create(username=email, defaults={"email": email})
+        if is_new:
+            user.set_password(password)
+            user.save(update_fields=["password"])
+        before = project.members.filter(user=user).first()
+        if before and before.role == Role.OWNER and role != Role.OWNER:
+            _keep_an_owner(project, before)
+        member, _ = Member.objects.update_or_create(project=project, user=user, defaults={"role": role})
+        audit.note(project, actor, "member.set", f"user:{user.pk}", role=role)
+    return member
+
+
+def remove_member(*, member: Member, actor: Actor) -> None:
+    with transaction.atomic():
+        if member.role == Role.OWNER:
+            _keep_an_owner(member.project, member)
+        audit.note(member.project, actor, "member.remove", f"user:{member.user_id}")
+        member.delete()
+
+
+def _keep_an_owner(project: Project, leaving: Member) -> None:
+    """Locks the owners, so that two removals at once can't take the last two."""
+    owners = list(project.members.select_for_update().filter(role=Role.OWNER))
+    if [owner.pk for owner in owners] == [leaving.pk]:
+        raise Conflict("A project needs an owner: make somebody else one first.")
