@@ -1,0 +1,198 @@
+"""What a client or reviewer may ask of a list of turns, and the order and pages in which it comes."""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import BooleanField, Q
+from django.db.models.expressions import RawSQL
+
+from review.errors import BadValue
+from review.intake import read_time
+from review.models import Status, Turn, TurnQuerySet
+from review.words import words
+
+_COMPARISON = re.compile(r"(?P<name>.+?)(?P<sign><=|>=|!=|=|<|>)(?P<value>.*)", re.DOTALL)
+_EQUAL = ("goal", "model", "path_id", "pipeline_id", "user_id", "session_id", "trace_id", "claimed_by")
+_TIMES = {
+    "logged_after": "logged_at__gte",
+    "logged_before": "logged_at__lt",
+    "occurred_after": "occurred_at__gte",
+    "occurred_before": "occurred_at__lt",
+    "expires_before": "expires_at__lt",
+}
+SORTS = ("priority", "newest", "oldest", "expiring")
+FILTERS = ("status", *_EQUAL, "tag", "signal", "q", *_TIMES, "escalated", "truncated", "min_occurrences")
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFilter:
+    """Conditions that all hold. `sort` and `status` decide which index serves the list."""
+
+    conditions: tuple[Any, ...] = ()
+    status: str | None = None
+    given: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.given)
+
+    def apply(self, turns: TurnQuerySet) -> TurnQuerySet:
+        return turns.filter(*self.conditions) if self.conditions else turns
+
+
+def read_filter(project_id: UUID, given: Mapping[str, list[str]]) -> TurnFilter:
+    """Filters from a query string or a JSON object of lists. An unknown one is named, not passed over."""
+    unknown = [name for name in given if name not in FILTERS]
+    if unknown:
+        raise BadValue(unknown[0], f"is not a filter; there are {', '.join(FILTERS)}.")
+    conditions: list[Any] = []
+    for name, values in given.items():
+        for value in values:
+            conditions.append(_condition(project_id, name, value))
+    status = given.get("status", [None])[-1]
+    return TurnFilter(tuple(conditions), status, given)
+
+
+def _condition(project_id: UUID, name: str, value: str) -> Any:
+    if name == "status":
+        if value not in Status.values:
+            raise BadValue("status", f"takes one of {', '.join(Status.values)}.")
+        return Q(status=value)
+    if name in _EQUAL:
+        return Q(**{name: value})
+    if name == "tag":
+        return Q(tags__contains=[value])
+    if name == "signal":
+        return _signal(value)
+    if name == "q":
+        return _text(project_id, value)
+    if name in _TIMES:
+        return Q(**{_TIMES[name]: _time(name, value)})
+    if name == "min_occurrences":
+        return Q(occurrences__gte=_whole(name, value))
+    empty = {"escalated": Q(escalated_by=""), "truncated": Q(truncated=[])}[name]
+    return ~empty if _flag(name, value) else empty
+
+
+def _time(name: str, value: str) -> datetime:
+    moment = read_time(value)
+    if moment is None:
+        raise BadValue(name, "takes a time such as 2026-01-31T09:00:00Z.")
+    return moment
+
+
+def _whole(name: str, value: str) -> int:
+    if not value.isascii() or not value.isdigit() or len(value) > 9:
+        raise BadValue(name, "takes a whole number.")
+    return int(value)
+
+
+def _flag(name: str, value: str) -> bool:
+    if value not in ("true", "false"):
+        raise BadValue(name, "takes true or false.")
+    return value == "true"
+
+
+def _signal(text: str) -> Any:
+    """`thumbs_down`: is there, and not false. `confidence<0.5`, `kind=refund`, `kind!=refund`: compared."""
+    match = _COMPARISON.fullmatch(text)
+    if match is None:
+        if not text:
+            raise BadValue("signal", "takes a signal's name, or a comparison such as confidence<0.5.")
+        return Q(signals__has_key=text) & ~Q(signals__contains={text: False})
+    name, sign, value = match["name"], match["sign"], match["value"]
+    if sign in ("=", "!="):
+        same = Q(signals__contains={name: _scalar(value)}) | Q(signals__contains={name: value})
+        return same if sign == "=" else Q(signals__has_key=name) & ~same
+    number = _scalar(value)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise BadValue("signal", f"{text!r} compares with {sign}, which takes a number.")
+    # CASE keeps PostgreSQL from casting a text before it knows that it is none.
+    sql = (
+        "CASE WHEN jsonb_typeof(review_turn.signals -> %s) = 'number' "
+        f"THEN (review_turn.signals ->> %s)::numeric {sign} %s ELSE false END"
+    )
+    return Q(signals__has_key=name) & Q(RawSQL(sql, [name, name, number], output_field=BooleanField()))
+
+
+def _scalar(text: str) -> Any:
+    try:
+        value = json.loads(text, parse_constant=lambda name: name)
+    except (ValueError, RecursionError):
+        return text
+    return text if isinstance(value, dict | list) else value
+
+
+def text_query(text: str) -> str | None:
+    """All the words of a search, as PostgreSQL takes them; None where there is no word to look for."""
+    found = words(text)[:32]
+    return " & ".join(f"'{word}'" for word in found) or None
+
+
+def _text(project_id: UUID, text: str) -> Any:
+    query = text_query(text)
+    if query is None:
+        raise BadValue("q", "has no word to look for.")
+    sql = """review_turn.id IN (
+        SELECT turn_id FROM review_turnindex WHERE project_id = %s AND document @@ %s::tsquery
+    )"""
+    return Q(RawSQL(sql, [project_id, query], output_field=BooleanField()))
+
+
+# --- order and pages ------------------------------------------------------------------------------------------
+
+_ORDERS: dict[str, tuple[str, ...]] = {
+    "priority": ("-rank", "-id"),
+    "newest": ("-id",),
+    "oldest": ("id",),
+    "expiring": ("expires_at", "id"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    turns: list[Turn]
+    next_cursor: str | None
+
+
+def page_of(turns: TurnQuerySet, *, sort: str, limit: int, cursor: str | None) -> Page:
+    """One page by keyset: as fast far down as at the top, and steady while turns come and go. One query."""
+    if sort not in _ORDERS:
+        raise BadValue("sort", f"takes one of {', '.join(SORTS)}.")
+    order = _ORDERS[sort]
+    if cursor:
+        turns = turns.filter(_after(order, _read_cursor(cursor, sort)))
+    found = list(turns.order_by(*order)[: limit + 1])
+    more = len(found) > limit
+    return Page(found[:limit], _cursor(sort, order, found[limit - 1]) if more else None)
+
+
+def _after(order: tuple[str, ...], values: list[Any]) -> Any:
+    sign = "<" if order[0].startswith("-") else ">"
+    names = [name.lstrip("-") for name in order]
+    row = f"({', '.join(f'review_turn.{name}' for name in names)}) {sign} ({', '.join(['%s'] * len(names))})"
+    return Q(RawSQL(row, values, output_field=BooleanField()))
+
+
+def _cursor(sort: str, order: Iterable[str], last: Turn) -> str:
+    values = [getattr(last, name.lstrip("-")) for name in order]
+    text = json.dumps([sort, *values], default=lambda v: v.isoformat() if isinstance(v, datetime) else v.hex)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, sort: str) -> list[Any]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        made_for, *values = json.loads(base64.urlsafe_b64decode(padded))
+        readers: dict[str, Any] = {"rank": float, "expires_at": datetime.fromisoformat, "id": UUID}
+        names = [name.lstrip("-") for name in _ORDERS[sort]]
+        if made_for == sort and len(values) == len(names):
+            return [readers[name](value) for name, value in zip(names, values, strict=True)]
+    except (ValueError, TypeError, RecursionError, AttributeError):
+        pass
+    raise BadValue("cursor", "is not one that this list gave: take `next_cursor` of the page before, as it is.")

@@ -1,0 +1,469 @@
+"""Logging turns: what a client sent becomes pending turns, merged with their twins, in one statement for a batch."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from agentloop.errors import AppError, Invalid
+from agentloop.ids import new_id, shown
+from agentloop.models import Project
+from agentloop.parsing import as_json_text, clean_text
+from review.masking import Mask, masked, masker
+from review.priority import PRIORITY_SQL, RANK_SQL, rank_of, signal_reasons
+from review.sql import run, with_retries
+from review.words import folded
+
+MAX_BATCH = 500
+MAX_SIGNALS, MAX_SIGNAL_BYTES, MAX_METADATA_BYTES = 64, 16 * 1024, 64 * 1024
+MAX_NAME, MAX_TAGS, MAX_TAG = 200, 32, 100
+IDEMPOTENCY_HOURS = 24
+
+# What clients may say inside `metadata` because their `log_turn` has no argument for it, and how they spell it.
+LIFTED: dict[str, tuple[str, ...]] = {
+    "trace_id": ("trace_id", "kalibr_trace_id"),
+    "goal": ("goal",),
+    "model": ("model", "model_id"),
+    "path_id": ("path_id",),
+    "pipeline_id": ("pipeline_id",),
+    "tags": ("tags",),
+    "sample_rate": ("sample_rate",),
+    "occurred_at": ("occurred_at",),
+    "idempotency_key": ("idempotency_key",),
+    "want_feedback_url": ("want_feedback_url",),
+}
+NAMES = ("trace_id", "goal", "model", "path_id", "pipeline_id")
+
+
+class MissingText(Invalid):
+    """A turn needs `question` and `agent_response`; either may be empty text."""
+
+    code = "missing_text"
+
+
+class NotATurn(Invalid):
+    """A turn is a JSON object with `question` and `agent_response`."""
+
+    code = "not_a_turn"
+
+
+@dataclass(frozen=True, slots=True)
+class NewTurn:
+    """A turn as it will be stored: limited, masked, weighed. `row` has the columns that intake's statement names."""
+
+    row: dict[str, Any]
+    idempotency_key: str = ""
+    want_feedback_url: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What a client is told of its turn."""
+
+    turn_id: UUID
+    was_duplicate: bool
+
+    def as_answer(self) -> dict[str, Any]:
+        return {
+            "turn_id": shown("turn", self.turn_id),
+            "status": "pending",
+            "was_duplicate": self.was_duplicate,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeRules:
+    """A project's settings as intake needs them, read once for a batch."""
+
+    question_limit: int
+    response_limit: int
+    weights: Mapping[str, float]
+    default_weight: float
+    ttl: timedelta
+    mask: Mask | None
+
+    @classmethod
+    def of(cls, project: Project) -> "IntakeRules":
+        return cls(
+            question_limit=project.setting("question_limit"),
+            response_limit=project.setting("response_limit"),
+            weights=project.setting("signal_weights"),
+            default_weight=project.setting("default_signal_weight"),
+            ttl=timedelta(days=project.setting("ttl_days")),
+            mask=masker(tuple(project.setting("mask")), tuple(project.setting("mask_patterns"))),
+        )
+
+
+def read_turn(item: Any, rules: IntakeRules, now: datetime, idempotency_key: str = "") -> NewTurn:
+    """A client's turn, read leniently: odd types are kept as JSON, what is too long is cut and marked.
+
+    Refuses only what is no turn at all. Expects text that `agentloop.parsing` has cleaned.
+    """
+    if not isinstance(item, dict):
+        raise NotATurn
+    if item.get("question") is None or item.get("agent_response") is None:
+        raise _missing(item)
+    metadata = _as_object("metadata", item.get("metadata"))
+    said = {name: _lifted(name, item, metadata) for name in LIFTED}
+    signals = _as_object("signals", item.get("signals"))
+    question, response = as_json_text(item["question"]), as_json_text(item["agent_response"])
+    if rules.mask:
+        question, response = rules.mask(question), rules.mask(response)
+        signals, metadata = masked(signals, rules.mask), masked(metadata, rules.mask)
+
+    truncated: list[str] = []
+    question = _cut("question", question, rules.question_limit, truncated)
+    response = _cut("response", response, rules.response_limit, truncated)
+    signals = _fit("signals", signals, MAX_SIGNAL_BYTES, truncated, most=MAX_SIGNALS)
+    metadata = _fit("metadata", metadata, MAX_METADATA_BYTES, truncated)
+    reasons = signal_reasons(signals, rules.weights, rules.default_weight)
+    priority = round(sum(reasons.values()), 3)
+    row = {
+        "id": new_id(),
+        "content_hash": content_hash(question, response),
+        "question": question,
+        "response": response,
+        "truncated": truncated,
+        "signals": signals,
+        "metadata": metadata,
+        "tags": _tags(said["tags"]),
+        "user_id": _name(item.get("user_id"), rules.mask),
+        "session_id": _name(item.get("session_id"), rules.mask),
+        **{name: _name(said[name]) for name in NAMES},
+        "sample_rate": _share(said["sample_rate"]),
+        "occurrences": 1,
+        "reasons": reasons,
+        "priority": priority,
+        "rank": rank_of(priority, 1, now),
+        "logged_at": now,
+        "occurred_at": _past_time(said["occurred_at"], now),
+        "expires_at": now + rules.ttl,
+    }
+    key = idempotency_key or _name(said["idempotency_key"])
+    return NewTurn(row, key, bool(said["want_feedback_url"]))
+
+
+def _missing(item: Mapping[str, Any]) -> MissingText:
+    names = [name for name in ("question", "agent_response") if item.get(name) is None]
+    problem = "is missing: a turn needs `question` and `agent_response`; either may be empty text."
+    return MissingText(f"`{names[0]}` {problem}", fields=dict.fromkeys(names, "is missing"))
+
+
+def content_hash(question: str, response: str) -> UUID:
+    """The identity of a turn's content: equal for texts that differ in case, white space or Unicode form alone."""
+    text = f"{folded(question)}\x1f{folded(response)}"
+    return UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest())
+
+
+def _lifted(name: str, item: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
+    value = item.get(name)
+    if value is not None:
+        return value
+    return next((metadata[key] for key in LIFTED[name] if metadata.get(key) is not None), None)
+
+
+def _as_object(name: str, value: Any) -> dict[str, Any]:
+    """An object as it is; a list of names as flags; any other value under the field's own name."""
+    if isinstance(value, dict):
+        return value
+    if value is None or value == "" or value == []:
+        return {}
+    if name == "signals" and isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return dict.fromkeys(value, True)
+    return {name: value}
+
+
+def _cut(name: str, text: str, limit: int, truncated: list[str]) -> str:
+    """The text, or as much of it as fits into `limit` bytes of UTF-8, whole characters only."""
+    if len(text) * 4 <= limit:
+        return text
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text
+    truncated.append(name)
+    return encoded[:limit].decode(errors="ignore")
+
+
+def _fit(name: str, value: dict[str, Any], limit: int, truncated: list[str], most: int = 1000) -> dict[str, Any]:
+    """As many of the first members as fit the limits."""
+    if len(value) <= most and len(orjson.dumps(value)) <= limit:
+        return value
+    truncated.append(name)
+    kept: dict[str, Any] = {}
+    size = 2
+    for key, part in list(value.items())[:most]:
+        size += len(orjson.dumps({key: part}))
+        if size > limit:
+            break
+        kept[key] = part
+    return kept
+
+
+def _name(value: Any, mask: Mask | None = None) -> str:
+    if value is None:
+        return ""
+    text = as_json_text(value)[:MAX_NAME]
+    return mask(text) if mask else text
+
+
+def _tags(value: Any) -> list[str]:
+    parts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+    texts = (as_json_text(part).strip()[:MAX_TAG] for part in parts if part is not None)
+    return list(dict.fromkeys(text for text in texts if text))[:MAX_TAGS]
+
+
+def _share(value: Any) -> float | None:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+    return float(value) if fits else None
+
+
+def _past_time(value: Any, now: datetime) -> datetime:
+    """The client's time where it can be read and is not in the future, else the server's."""
+    moment = read_time(value)
+    return moment if moment is not None and moment <= now else now
+
+
+def read_time(value: Any) -> datetime | None:
+    """ISO 8601 or Unix seconds; a time without a zone is UTC."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return datetime.fromtimestamp(value, UTC)
+        moment = parse_datetime(value) if isinstance(value, str) else None
+        if moment is None:
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def log_turn(project: Project, item: Any, *, idempotency_key: str = "") -> tuple[Logged, NewTurn]:
+    """Stores one turn, or counts it into its pending twin. Raises what `read_turn` refuses."""
+    turn = read_turn(item, IntakeRules.of(project), timezone.now(), clean_text(idempotency_key)[:MAX_NAME])
+    return store(project, [turn])[0], turn
+
+
+def log_turns(project: Project, items: Sequence[Any]) -> list[tuple[Logged, NewTurn] | AppError]:
+    """Stores a batch in one transaction; each item has its own result, and a bad one spoils no other."""
+    rules, now = IntakeRules.of(project), timezone.now()
+    read = [_read_or_error(item, rules, now) for item in items]
+    turns = [turn for turn in read if isinstance(turn, NewTurn)]
+    logged = iter(store(project, turns))
+    return [(next(logged), turn) if isinstance(turn, NewTurn) else turn for turn in read]
+
+
+def _read_or_error(item: Any, rules: IntakeRules, now: datetime) -> NewTurn | AppError:
+    try:
+        return read_turn(item, rules, now)
+    except AppError as error:
+        return error
+
+
+def store(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:
+    """Stores turns that were read, in their order. One statement; two more where turns name idempotency keys.
+
+    Statements are retried when PostgreSQL breaks a deadlock, which a twin that expires between two batches
+    can cause: nothing is stored by then.
+    """
+    if not turns:
+        return []
+    if not any(turn.idempotency_key for turn in turns):
+        return with_retries(lambda: _merge_or_insert(project, turns))
+    return with_retries(lambda: _store_once(project, turns))
+
+
+def _store_once(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:
+    """Stores each idempotency key's first turn alone; repeats get the first one's answer."""
+    first_of: dict[str, int] = {}
+    for place, turn in enumerate(turns):
+        if turn.idempotency_key:
+            first_of.setdefault(turn.idempotency_key, place)
+    with transaction.atomic():
+        earlier = _earlier_answers(project, sorted(first_of))
+        fresh = [
+            place
+            for place, turn in enumerate(turns)
+            if not turn.idempotency_key
+            or (first_of[turn.idempotency_key] == place and turn.idempotency_key not in earlier)
+        ]
+        stored = dict(zip(fresh, _merge_or_insert(project, [turns[place] for place in fresh]), strict=True))
+        answers = {
+            turns[place].idempotency_key: logged for place, logged in stored.items() if turns[place].idempotency_key
+        }
+        _keep_answers(project, answers)
+    answers |= earlier
+    return [stored.get(place) or answers[turn.idempotency_key] for place, turn in enumerate(turns)]
+
+
+def _earlier_answers(project: Project, keys: list[str]) -> dict[str, Logged]:
+    """Takes the keys that are new and answers for the others. Waits for a request that holds one of them now.
+
+    Keys are taken in order, so that two batches with the same keys wait for each other and don't deadlock.
+    """
+    run(
+        """
+        INSERT INTO agentloop_idempotencykey (project_id, key, created_at)
+        SELECT %s, 'turns:' || key, now() FROM unnest(%s::text[]) WITH ORDINALITY AS given(key, place) ORDER BY key
+        ON CONFLICT (project_id, key) DO UPDATE SET created_at = now(), answer = NULL
+        WHERE agentloop_idempotencykey.created_at < now() - %s * interval '1 hour'
+        """,
+        [project.id, keys, IDEMPOTENCY_HOURS],
+    )
+    rows = run(
+        """
+        SELECT substr(key, 7), (answer->>'id')::uuid, (answer->>'was_duplicate')::boolean
+        FROM agentloop_idempotencykey
+        WHERE project_id = %s AND key = ANY(SELECT 'turns:' || unnest(%s::text[])) AND answer IS NOT NULL
+        """,
+        [project.id, keys],
+    )
+    return {key: Logged(turn_id, was_duplicate) for key, turn_id, was_duplicate in rows}
+
+
+def _keep_answers(project: Project, answers: Mapping[str, Logged]) -> None:
+    if not answers:
+        return
+    given = [{"key": f"turns:{key}", "id": a.turn_id, "was_duplicate": a.was_duplicate} for key, a in answers.items()]
+    run(
+        """
+        UPDATE agentloop_idempotencykey AS kept
+        SET answer = jsonb_build_object('id', given.id, 'was_duplicate', given.was_duplicate)
+        FROM jsonb_to_recordset(%s::jsonb) AS given(key text, id uuid, was_duplicate boolean)
+        WHERE kept.project_id = %s AND kept.key = given.key
+        """,
+        [orjson.dumps(given).decode(), project.id],
+    )
+
+
+_COLUMNS: dict[str, str] = {
+    "id": "uuid",
+    "content_hash": "uuid",
+    "question": "text",
+    "response": "text",
+    "truncated": "text[]",
+    "signals": "jsonb",
+    "metadata": "jsonb",
+    "tags": "text[]",
+    "user_id": "text",
+    "session_id": "text",
+    "trace_id": "text",
+    "goal": "text",
+    "model": "text",
+    "path_id": "text",
+    "pipeline_id": "text",
+    "sample_rate": "float8",
+    "occurrences": "int",
+    "reasons": "jsonb",
+    "priority": "float8",
+    "rank": "float8",
+    "logged_at": "timestamptz",
+    "occurred_at": "timestamptz",
+    "expires_at": "timestamptz",
+}
+_OCCURRENCE = "signals, user_id, session_id, trace_id, goal, model, path_id, pipeline_id, sample_rate, occurred_at"
+_NAMES = ", ".join(_COLUMNS)
+_RECORD = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+_REASONS = "(twin.reasons || excluded.reasons)"
+_OCCURRENCES = "(twin.occurrences + excluded.occurrences)"
+
+# The signals that a much-repeated turn gathers are bounded too: past 64 kB it keeps what it has.
+STORE_SQL = f"""
+WITH input AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(turns)s::json) AS given({_RECORD})
+), dead AS (
+    -- An index's predicate can't know the time, so an expired, unswept twin must leave the merging first.
+    SELECT twin.id FROM review_turn AS twin JOIN input USING (content_hash)
+    WHERE twin.project_id = %(project)s AND twin.status = 'pending' AND twin.expires_at <= now()
+    ORDER BY twin.content_hash FOR UPDATE OF twin
+), retired AS (
+    UPDATE review_turn SET content_hash = NULL WHERE id IN (SELECT id FROM dead) RETURNING 1
+), stored AS (
+    INSERT INTO review_turn AS twin (
+        {_NAMES}, project_id, status, last_seen_at, claimed_by, draw, escalated_by, escalation_note, dismissed_reason
+    )
+    SELECT {", ".join("input." + name for name in _COLUMNS)},
+        %(project)s, 'pending', input.logged_at, '', '', '', '', ''
+    -- Counting the retired makes that update run before this insert looks for twins.
+    FROM input, (SELECT count(*) FROM retired) AS after_retiring
+    ORDER BY input.content_hash
+    ON CONFLICT (project_id, content_hash) WHERE status = 'pending' DO UPDATE SET
+        occurrences = {_OCCURRENCES},
+        signals = CASE WHEN pg_column_size(twin.signals) < 65536
+            THEN twin.signals || excluded.signals ELSE twin.signals END,
+        reasons = CASE WHEN pg_column_size(twin.reasons) < 65536
+            THEN {_REASONS} ELSE twin.reasons END,
+        priority = {PRIORITY_SQL.format(reasons=_REASONS)},
+        rank = {
+    RANK_SQL.format(
+        priority=PRIORITY_SQL.format(reasons=_REASONS), occurrences=_OCCURRENCES, logged_at="twin.logged_at"
+    )
+},
+        tags = CASE WHEN excluded.tags <@ twin.tags OR cardinality(twin.tags) >= 256 THEN twin.tags
+            ELSE ARRAY(SELECT DISTINCT unnest(twin.tags || excluded.tags) ORDER BY 1) END,
+        trace_id = CASE WHEN twin.trace_id = '' THEN excluded.trace_id ELSE twin.trace_id END,
+        goal = CASE WHEN twin.goal = '' THEN excluded.goal ELSE twin.goal END,
+        model = CASE WHEN twin.model = '' THEN excluded.model ELSE twin.model END,
+        last_seen_at = greatest(twin.last_seen_at, excluded.last_seen_at),
+        expires_at = greatest(twin.expires_at, excluded.expires_at)
+    RETURNING twin.id, twin.content_hash
+), repeated AS (
+    INSERT INTO review_occurrence (project_id, turn_id, {_OCCURRENCE})
+    SELECT %(project)s, stored.id, {", ".join("input." + name for name in _OCCURRENCE.split(", "))}
+    FROM input JOIN stored USING (content_hash) WHERE stored.id <> input.id
+    UNION ALL
+    SELECT %(project)s, stored.id, {", ".join("extra." + name for name in _OCCURRENCE.split(", "))}
+    FROM json_to_recordset(%(extras)s::json) AS extra({_RECORD}) JOIN stored USING (content_hash)
+), marked AS (
+    INSERT INTO review_staleturn (turn_id, project_id) SELECT id, %(project)s FROM stored ORDER BY id
+    ON CONFLICT DO NOTHING
+)
+SELECT id, content_hash FROM stored
+"""
+
+
+def _merge_or_insert(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:
+    """The statement. Twins inside the batch are put together first: it may touch a row only once."""
+    if not turns:
+        return []
+    first: dict[UUID, dict[str, Any]] = {}
+    extras: list[dict[str, Any]] = []
+    for turn in turns:
+        twin = first.get(turn.row["content_hash"])
+        if twin is None:
+            first[turn.row["content_hash"]] = dict(turn.row)
+        else:
+            _put_together(twin, turn.row)
+            extras.append(turn.row)
+    rows = run(
+        STORE_SQL,
+        {"project": project.id, "turns": _json_rows(first.values()), "extras": _json_rows(extras)},
+    )
+    stored = {content: turn_id for turn_id, content in rows}
+    answers = []
+    for turn in turns:
+        turn_id = stored[turn.row["content_hash"]]
+        answers.append(Logged(turn_id, was_duplicate=turn_id != turn.row["id"]))
+    return answers
+
+
+def _put_together(twin: dict[str, Any], row: Mapping[str, Any]) -> None:
+    twin["occurrences"] += 1
+    twin["signals"] = {**twin["signals"], **row["signals"]}
+    twin["reasons"] = {**twin["reasons"], **row["reasons"]}
+    twin["tags"] = sorted({*twin["tags"], *row["tags"]})
+    for name in ("trace_id", "goal", "model"):
+        twin[name] = twin[name] or row[name]
+    twin["priority"] = round(sum(twin["reasons"].values()), 3)
+    twin["rank"] = rank_of(twin["priority"], twin["occurrences"], twin["logged_at"])
+
+
+def _json_rows(rows: Iterable[Mapping[str, Any]]) -> str:
+    return orjson.dumps(list(rows)).decode()

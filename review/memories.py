@@ -1,0 +1,224 @@
+"""Memories: what reviewers corrected, for agents to look up before they answer.
+
+A memory is nothing of its own: it says what its standing annotations say, the newest first. So an edit, an undo
+or an erasure never has to remember what the memory was before; it is made again from what stands.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+from rapidfuzz import fuzz
+
+from agentloop import audit
+from agentloop.actors import Actor
+from agentloop.ids import shown
+from agentloop.models import Project
+from review import errors
+from review.models import Annotation, Memory
+from review.sql import run
+from review.words import folded, words
+
+CANDIDATES = 200
+QUERY_WORDS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What became of an annotation's correction."""
+
+    memory_id: UUID
+    is_new: bool
+    likeness: float | None
+
+
+def fact_of(correction: str) -> str:
+    """A correction on one line, as a prompt takes it."""
+    return " ".join(correction.split())
+
+
+def remember(project: Project, annotation: Annotation) -> Remembered | None:
+    """Takes a standing annotation's correction into a memory: a like one that is there, else a new one.
+
+    Runs in the annotation's transaction. Takes the project's lock for memories, so that two like corrections
+    at once can't both make a new one.
+    """
+    if not annotation.correction.strip():
+        return None
+    run("SELECT pg_advisory_xact_lock(hashtextextended('memories:' || %s::text, 0))", [project.id])
+    memory, likeness = _most_like(project, annotation)
+    threshold = project.setting("memory_threshold")
+    if memory is not None and likeness >= threshold:
+        _link(annotation, memory.id)
+        rebuild_memories([memory.id])
+        return Remembered(memory.id, is_new=False, likeness=likeness)
+    memory = Memory(project=project, created_at=timezone.now())
+    _link(annotation, memory.id)
+    _write(memory, [annotation])
+    return Remembered(memory.id, is_new=True, likeness=likeness if memory else None)
+
+
+def _link(annotation: Annotation, memory_id: UUID) -> None:
+    annotation.memory_id = memory_id
+    annotation.save(update_fields=["memory"])
+
+
+def _most_like(project: Project, annotation: Annotation) -> tuple[Memory | None, float]:
+    """The memory most like a correction, among those of the same user that share words with it."""
+    text = f"{annotation.question} {annotation.correction}"
+    query = " | ".join(f"'{word}'" for word in words(text)[:QUERY_WORDS])
+    candidates = Memory.objects.filter(project=project, user_id=annotation.user_id)
+    if query:
+        found = run(
+            """
+            SELECT id FROM review_memory WHERE project_id = %s AND user_id = %s AND document @@ %s::tsquery
+            ORDER BY ts_rank(document, %s::tsquery) DESC, id LIMIT %s
+            """,
+            [project.id, annotation.user_id, query, query, CANDIDATES],
+        )
+        candidates = candidates.filter(id__in=[memory_id for (memory_id,) in found])
+    best: tuple[Memory | None, float] = (None, 0.0)
+    for memory in candidates.order_by("id")[:CANDIDATES]:
+        likeness = _likeness(annotation, memory)
+        if likeness > best[1]:
+            best = (memory, likeness)
+    return best
+
+
+def _likeness(annotation: Annotation, memory: Memory) -> float:
+    """How nearly two corrections say the same to nearly the same question: the lesser of both likenesses."""
+    facts = fuzz.ratio(folded(annotation.correction), folded(memory.fact))
+    questions = fuzz.ratio(folded(annotation.question), folded(memory.question))
+    return round(min(facts, questions) / 100, 4)
+
+
+def rebuild_memories(memory_ids: Iterable[UUID]) -> None:
+    """Makes memories again from their standing annotations; one without any is deleted."""
+    for memory_id in sorted(set(memory_ids)):
+        memory = Memory.objects.select_for_update().filter(id=memory_id).first()
+        if memory is None:
+            continue
+        sources = Annotation.objects.standing().filter(project_id=memory.project_id, memory_id=memory_id)
+        said = list(sources.exclude(correction="").order_by("updated_at", "id"))
+        if said:
+            _write(memory, said)
+        else:
+            memory.delete()
+
+
+def _write(memory: Memory, said: Sequence[Annotation]) -> None:
+    newest = said[-1]
+    memory.fact, memory.question = fact_of(newest.correction), newest.question
+    memory.user_id, memory.metadata, memory.source_id = newest.user_id, newest.metadata, newest.id
+    memory.tags = list(dict.fromkeys(tag for annotation in said for tag in annotation.tags))
+    memory.updated_at = timezone.now()
+    found = words(f"{memory.fact} {memory.question}")
+    run(
+        """
+        INSERT INTO review_memory (
+            id, project_id, fact, question, user_id, tags, source_id, metadata, document, created_at, updated_at)
+        VALUES (%(id)s, %(project)s, %(fact)s, %(question)s, %(user)s, %(tags)s, %(source)s,
+            (SELECT metadata FROM review_annotation WHERE id = %(source)s),
+            array_to_tsvector(%(words)s::text[]), %(created)s, %(updated)s)
+        ON CONFLICT (id) DO UPDATE SET fact = excluded.fact, question = excluded.question,
+            user_id = excluded.user_id, tags = excluded.tags, source_id = excluded.source_id,
+            metadata = excluded.metadata, document = excluded.document, updated_at = excluded.updated_at
+        """,
+        {
+            "id": memory.id,
+            "project": memory.project_id,
+            "fact": memory.fact,
+            "question": memory.question,
+            "user": memory.user_id,
+            "tags": memory.tags,
+            "source": memory.source_id,
+            "words": found,
+            "created": memory.created_at,
+            "updated": memory.updated_at,
+        },
+    )
+
+
+def forget(annotation: Annotation) -> None:
+    """Takes an annotation out of its memory, in the annotation's transaction."""
+    memory_id = annotation.memory_id
+    if memory_id is None:
+        return
+    annotation.memory_id = None
+    annotation.save(update_fields=["memory"])
+    rebuild_memories([memory_id])
+
+
+# --- search ---------------------------------------------------------------------------------------------------
+
+# Rare words weigh more. A word that no memory has counts as rarest, so a query about something else scores low.
+_SEARCH_SQL = """
+WITH size AS (SELECT count(*) AS memories FROM review_memory WHERE project_id = %(project)s {only_user}),
+asked AS (
+    SELECT word, ln(1 + size.memories / greatest(0.5, (
+        SELECT count(*) FROM review_memory WHERE project_id = %(project)s {only_user} AND document @@ quote_literal(word)::tsquery
+    ))) AS weight
+    FROM unnest(%(words)s::text[]) AS word, size
+), total AS (SELECT sum(weight) AS weight FROM asked)
+SELECT memory.id, memory.fact, memory.tags, memory.source_id, memory.created_at,
+    least(1, greatest(0, (SELECT sum(asked.weight) FROM asked WHERE memory.document @@ quote_literal(asked.word)::tsquery)
+        / nullif(total.weight, 0)))::float8 AS score
+FROM review_memory AS memory, total
+WHERE memory.project_id = %(project)s {only_user} AND memory.tags @> %(tags)s::text[]
+    AND memory.document @@ %(query)s::tsquery
+ORDER BY score DESC, memory.updated_at DESC, memory.id LIMIT %(limit)s
+"""
+_NEWEST_SQL = """
+SELECT memory.id, memory.fact, memory.tags, memory.source_id, memory.created_at, 0::float8 AS score
+FROM review_memory AS memory
+WHERE memory.project_id = %(project)s {only_user} AND memory.tags @> %(tags)s::text[]
+ORDER BY memory.updated_at DESC, memory.id LIMIT %(limit)s
+"""
+
+
+def search(
+    project: Project, query: str, *, limit: int = 3, user_id: str = "", tags: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Memories by the share of the query's weight that they match, best first. One query.
+
+    Any word may match. A query without words gets the newest memories, with a score of 0. The one thing that
+    may stand in for this later, a search by meaning, has the same arguments and the same answer.
+    """
+    asked = words(query)[:QUERY_WORDS]
+    sql = (_SEARCH_SQL if asked else _NEWEST_SQL).format(only_user="AND user_id = %(user)s" if user_id else "")
+    rows = run(
+        sql,
+        {
+            "project": project.id,
+            "words": asked,
+            "query": " | ".join(f"'{word}'" for word in asked),
+            "user": user_id,
+            "tags": list(tags),
+            "limit": max(1, min(10, limit)),
+        },
+    )
+    return [
+        {
+            "id": shown("mem", memory_id),
+            "fact": fact,
+            "score": round(score, 4) if score is not None and math.isfinite(score) else 0.0,
+            "tags": found_tags,
+            "source": shown("ann", source_id),
+            "created_at": created_at,
+        }
+        for memory_id, fact, found_tags, source_id, created_at, score in rows
+    ]
+
+
+def revoke(project: Project, actor: Actor, memory_id: UUID) -> None:
+    """Takes a memory away from agents; its annotations stay."""
+    with transaction.atomic():
+        deleted, _ = Memory.objects.filter(project=project, id=memory_id).delete()
+        if not deleted:
+            raise errors.MemoryNotFound
+        Annotation.objects.filter(project=project, memory_id=memory_id).update(memory_id=None)
+        audit.note(project, actor, "memory.revoke", shown("mem", memory_id))

@@ -1,0 +1,450 @@
+"""Turns and what is done to them: the queue, verdicts, memories, and the counters that make counting cheap.
+
+References to a project or a turn carry no database constraint: on tables that grow by thousands a second
+each check would lock the one row of the project. `review.removal` deletes a turn's rows together instead.
+"""
+
+from typing import Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from agentloop.ids import new_id, shown
+from agentloop.models import Project
+
+
+def _loose(to: str | type[models.Model], **kwargs: object) -> models.ForeignKey:
+    return models.ForeignKey(to, models.DO_NOTHING, related_name="+", db_constraint=False, **kwargs)
+
+
+class Status(models.TextChoices):
+    PENDING = "pending"
+    REVIEWED = "reviewed"
+    DISMISSED = "dismissed"
+
+
+class TurnQuerySet(models.QuerySet["Turn"]):
+    def of(self, project: Project) -> Self:
+        return self.filter(project=project)
+
+    def visible(self) -> Self:
+        """All but the pending turns whose time is up: those are gone, swept or not."""
+        return self.exclude(status=Status.PENDING, expires_at__lte=timezone.now())
+
+    def pending(self) -> Self:
+        return self.filter(status=Status.PENDING, expires_at__gt=timezone.now())
+
+    def unclaimed(self) -> Self:
+        """Held by nobody now: never claimed, released, or claimed by somebody whose lease has lapsed."""
+        return self.filter(Q(claimed_by="") | Q(claimed_until__lte=timezone.now()))
+
+    def awake(self) -> Self:
+        return self.filter(Q(snoozed_until=None) | Q(snoozed_until__lte=timezone.now()))
+
+    def by_priority(self) -> Self:
+        return self.order_by("-rank", "-id")
+
+
+class Turn(models.Model):
+    """One question and the agent's response, waiting for a judgement or judged."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = _loose(Project)
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+
+    question = models.TextField()
+    response = models.TextField()
+    # Normalised question and response. Null takes an expired turn out of merging before the sweep has it.
+    content_hash = models.UUIDField(null=True)
+    # The names of what was cut to its limit: `question`, `response`, `signals`, `metadata`.
+    truncated = ArrayField(models.TextField(), default=list)
+
+    signals = models.JSONField(default=dict)
+    metadata = models.JSONField(default=dict)
+    tags = ArrayField(models.TextField(), default=list)
+    user_id = models.TextField(blank=True, default="")
+    session_id = models.TextField(blank=True, default="")
+
+    trace_id = models.TextField(blank=True, default="")
+    goal = models.TextField(blank=True, default="")
+    model = models.TextField(blank=True, default="")
+    path_id = models.TextField(blank=True, default="")
+    pipeline_id = models.TextField(blank=True, default="")
+    sample_rate = models.FloatField(null=True)
+
+    occurrences = models.IntegerField(default=1)
+    # What each signal adds to the priority, as the project weighed it when it arrived; see review.priority.
+    reasons = models.JSONField(default=dict)
+    priority = models.FloatField(default=0)
+    # Priority with age and occurrences in a form that does not change as time passes; see review.priority.
+    rank = models.FloatField(default=0)
+
+    logged_at = models.DateTimeField(default=timezone.now)
+    occurred_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+
+    claimed_by = models.TextField(blank=True, default="")
+    claimed_until = models.DateTimeField(null=True)
+    # The fencing token of the newest claim, unique among all claims: an act with an older one is refused.
+    claim_token = models.BigIntegerField(null=True)
+    # How the newest claim came about: `next`, `random`, `given` or `filter`, and a random one's probability.
+    draw = models.TextField(blank=True, default="")
+    draw_probability = models.FloatField(null=True)
+    snoozed_until = models.DateTimeField(null=True)
+    escalated_by = models.TextField(blank=True, default="")
+    escalation_note = models.TextField(blank=True, default="")
+    dismissed_reason = models.TextField(blank=True, default="")
+    closed_at = models.DateTimeField(null=True)
+
+    objects = TurnQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "content_hash"], condition=Q(status="pending"), name="one_pending_twin"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["project", "id"], name="turn_by_time"),
+            # Turns that somebody holds leave the queue's index, so that a claim never walks over them.
+            models.Index(
+                fields=["project", "-rank", "-id"],
+                condition=Q(status="pending", claimed_by="", escalated_by=""),
+                name="turn_queue",
+            ),
+            models.Index(
+                fields=["project", "-rank", "-id"], condition=Q(status="pending"), name="turn_pending_by_rank"
+            ),
+            models.Index(
+                fields=["project", "goal", "-rank", "-id"], condition=Q(status="pending"), name="turn_by_goal"
+            ),
+            models.Index(fields=["project", "expires_at"], condition=Q(status="pending"), name="turn_by_expiry"),
+            models.Index(
+                fields=["project", "claimed_until"],
+                condition=Q(status="pending") & ~Q(claimed_by=""),
+                name="turn_held",
+            ),
+            models.Index(
+                fields=["project", "-rank", "-id"],
+                condition=Q(status="pending") & ~Q(escalated_by=""),
+                name="turn_escalated",
+            ),
+            models.Index(fields=["project", "closed_at"], condition=~Q(status="pending"), name="turn_closed"),
+            models.Index(fields=["project", "session_id", "id"], condition=~Q(session_id=""), name="turn_session"),
+            models.Index(fields=["project", "user_id", "id"], condition=~Q(user_id=""), name="turn_user"),
+            models.Index(fields=["project", "trace_id"], condition=~Q(trace_id=""), name="turn_trace"),
+        ]
+
+    def __str__(self) -> str:
+        return self.shown_id
+
+    @property
+    def shown_id(self) -> str:
+        return shown("turn", self.id)
+
+
+class Occurrence(models.Model):
+    """One further logging of a pending turn's question and response. A turn logged once has none."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project)
+    turn = _loose(Turn, db_index=False)
+    signals = models.JSONField(default=dict)
+    user_id = models.TextField(blank=True, default="")
+    session_id = models.TextField(blank=True, default="")
+    trace_id = models.TextField(blank=True, default="")
+    goal = models.TextField(blank=True, default="")
+    model = models.TextField(blank=True, default="")
+    path_id = models.TextField(blank=True, default="")
+    pipeline_id = models.TextField(blank=True, default="")
+    sample_rate = models.FloatField(null=True)
+    occurred_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["turn", "id"], name="occurrence_of_turn"),
+            models.Index(fields=["project", "user_id"], condition=~Q(user_id=""), name="occurrence_user"),
+            models.Index(fields=["project", "trace_id"], condition=~Q(trace_id=""), name="occurrence_trace"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.turn_id} at {self.occurred_at}"
+
+
+class TurnRedirect(models.Model):
+    """A turn that was merged into an older one when that came back to the queue: its id still answers."""
+
+    from_id = models.UUIDField(primary_key=True)
+    project = _loose(Project)
+    to_turn = _loose(Turn)
+
+    def __str__(self) -> str:
+        return f"{self.from_id} -> {self.to_turn_id}"
+
+
+class Skip(models.Model):
+    """A reviewer's "not now": the turn comes after all others for them alone."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project)
+    turn = _loose(Turn, db_index=False)
+    actor = models.TextField()
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["turn", "actor"], name="skip_once")]
+
+    def __str__(self) -> str:
+        return f"{self.actor} skipped {self.turn_id}"
+
+
+class Draft(models.Model):
+    """What a reviewer has written and not yet submitted."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project)
+    turn = _loose(Turn, db_index=False)
+    actor = models.TextField()
+    body = models.JSONField(default=dict)
+    saved_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["turn", "actor"], name="one_draft")]
+
+    def __str__(self) -> str:
+        return f"{self.actor} on {self.turn_id}"
+
+
+class QueueAct(models.Model):
+    """One act on a turn (or on an annotation without one), with the state before it, so that it can be undone."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = _loose(Project)
+    subject_id = models.UUIDField()
+    actor = models.TextField()
+    act = models.CharField(max_length=20)
+    before = models.JSONField(default=dict)
+    details = models.JSONField(default=dict)
+    at = models.DateTimeField(default=timezone.now)
+    undone_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["subject_id", "-id"], name="act_by_subject")]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.act} {self.subject_id}"
+
+
+class Rating(models.TextChoices):
+    CORRECT = "correct"
+    PARTIAL = "partial"
+    INCORRECT = "incorrect"
+
+
+class RootCause(models.TextChoices):
+    CONTEXT = "context"
+    PROMPT = "prompt"
+    MODEL = "model"
+    TOOL = "tool"
+
+
+class AnnotationSource(models.TextChoices):
+    REVIEWER = "reviewer"
+    END_USER = "end_user"
+    API = "api"
+
+
+class FailureCategory(models.TextChoices):
+    TIMEOUT = "timeout"
+    CONTEXT_EXCEEDED = "context_exceeded"
+    TOOL_ERROR = "tool_error"
+    RATE_LIMITED = "rate_limited"
+    VALIDATION_FAILED = "validation_failed"
+    HALLUCINATION_DETECTED = "hallucination_detected"
+    USER_UNSATISFIED = "user_unsatisfied"
+    EMPTY_RESPONSE = "empty_response"
+    MALFORMED_OUTPUT = "malformed_output"
+    AUTH_ERROR = "auth_error"
+    PROVIDER_ERROR = "provider_error"
+    UNKNOWN = "unknown"
+    HEALED = "healed"
+
+
+class AnnotationQuerySet(models.QuerySet["Annotation"]):
+    def of(self, project: Project) -> Self:
+        return self.filter(project=project)
+
+    def standing(self) -> Self:
+        """Not undone."""
+        return self.filter(retracted_at=None)
+
+
+class Memory(models.Model):
+    """A correction that an agent can look up: what its standing annotations say, the newest first."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = _loose(Project)
+    fact = models.TextField()
+    question = models.TextField()
+    user_id = models.TextField(blank=True, default="")
+    tags = ArrayField(models.TextField(), default=list)
+    source_id = models.UUIDField()
+    metadata = models.JSONField(default=dict)
+    document = SearchVectorField()
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["project", "-updated_at"], name="memory_by_time"),
+            GinIndex(fields=["document"], name="memory_document"),
+        ]
+
+    def __str__(self) -> str:
+        return shown("mem", self.id)
+
+
+class Annotation(models.Model):
+    """A judgement, with a snapshot of what it judged, so that it stands when the turn is gone."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = _loose(Project)
+    turn = _loose(Turn, null=True)
+    question = models.TextField()
+    response = models.TextField()
+    content_hash = models.UUIDField(null=True)
+    source = models.CharField(max_length=10, choices=AnnotationSource)
+    author = models.TextField()
+    author_label = models.TextField(blank=True, default="")
+
+    rating = models.CharField(max_length=10, choices=Rating)
+    correction = models.TextField(blank=True, default="")
+    root_cause = models.CharField(max_length=10, choices=RootCause, blank=True, default="")
+    failure_category = models.CharField(max_length=30, choices=FailureCategory, blank=True, default="")
+    tags = ArrayField(models.TextField(), default=list)
+    comment = models.TextField(blank=True, default="")
+    scores = models.JSONField(default=dict)
+    metadata = models.JSONField(default=dict)
+    user_id = models.TextField(blank=True, default="")
+
+    goal = models.TextField(blank=True, default="")
+    model = models.TextField(blank=True, default="")
+    path_id = models.TextField(blank=True, default="")
+    pipeline_id = models.TextField(blank=True, default="")
+    trace_id = models.TextField(blank=True, default="")
+    # How the judged turn came before its reviewer: the randomly drawn ones are an unbiased sample.
+    draw = models.TextField(blank=True, default="")
+    draw_probability = models.FloatField(null=True)
+
+    memory = _loose(Memory, null=True)
+    version = models.IntegerField(default=1)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    retracted_at = models.DateTimeField(null=True)
+
+    objects = AnnotationQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["project", "id"], name="annotation_by_time"),
+            models.Index(fields=["project", "user_id"], condition=~Q(user_id=""), name="annotation_user"),
+            models.Index(fields=["project", "content_hash"], name="annotation_by_content"),
+        ]
+
+    def __str__(self) -> str:
+        return shown("ann", self.id)
+
+
+class AnnotationVersion(models.Model):
+    """What an annotation said at one time. Rows are appended: an edit never loses what was said before."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project)
+    annotation = _loose(Annotation, db_index=False)
+    version = models.IntegerField()
+    body = models.JSONField()
+    author = models.TextField()
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["annotation", "version"], name="version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.annotation_id} v{self.version}"
+
+
+class StaleTurn(models.Model):
+    """A turn that the index and the counters do not yet hold as it is now."""
+
+    turn_id = models.UUIDField(primary_key=True)
+    project = _loose(Project)
+
+    def __str__(self) -> str:
+        return str(self.turn_id)
+
+
+class TurnIndex(models.Model):
+    """A turn's words for full-text search, and the facets under which the counters hold it.
+
+    Filled by the worker within seconds: on intake it would cost more than all the rest together.
+    """
+
+    turn_id = models.UUIDField(primary_key=True)
+    project = _loose(Project, db_index=False)
+    facets = ArrayField(models.TextField(), default=list)
+    document = SearchVectorField()
+
+    class Meta:
+        indexes = [GinIndex(fields=["document"], name="turn_document")]
+
+    def __str__(self) -> str:
+        return str(self.turn_id)
+
+
+class TurnCounter(models.Model):
+    """How many indexed pending turns have a facet: `pending`, `goal:book_meeting`, `signal:thumbs_down`, …"""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project, db_index=False)
+    facet = models.TextField()
+    count = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "facet"], name="counter_once")]
+        indexes = [models.Index(F("project"), F("count").desc(), name="counter_by_count")]
+
+    def __str__(self) -> str:
+        return f"{self.facet}: {self.count}"
+
+
+class ExpiredCount(models.Model):
+    """How many turns expired unseen on a day, by goal and signal; an empty signal counts every turn once."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project, db_index=False)
+    day = models.DateField()
+    goal = models.TextField(blank=True, default="")
+    signal = models.TextField(blank=True, default="")
+    count = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "day", "goal", "signal"], name="expired_of_a_day")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.goal} {self.signal}: {self.count}"
+
+
+class SettledWith(models.Model):
+    """The settings that a project's pending turns were last brought in line with."""
+
+    project = models.OneToOneField(Project, models.CASCADE, primary_key=True, related_name="+")
+    ttl_days = models.IntegerField()
+    weights = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.project_id}: {self.ttl_days} days"

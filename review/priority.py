@@ -1,0 +1,61 @@
+"""How urgent a turn is, and why: a pure function of its signals and the project's weights.
+
+The priority is a sum of points that explains itself. When the queue is ordered, a turn gains one point a day
+of waiting and one for each doubling of its occurrences, so a weight of 5 lets a signal overtake five days.
+
+Age adds the same to every turn, so the order never changes by the clock alone: `rank` is the priority with
+the time of logging subtracted, in days, and an index on it serves the queue at any size.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from agentloop.project_settings import DEFAULT_SIGNAL_WEIGHTS
+
+DAY_SECONDS = 86_400
+NUMBER_CAP = 5.0
+
+# The same rank in SQL, for a turn that gains occurrences or reasons where it stands.
+RANK_SQL = "{priority} + ln({occurrences}) / ln(2) - extract(epoch FROM {logged_at})::float8 / 86400"
+PRIORITY_SQL = "(SELECT coalesce(sum(value::float8), 0) FROM jsonb_each_text({reasons}))"
+
+
+def signal_reasons(signals: Mapping[str, Any], weights: Mapping[str, float], default_weight: float) -> dict[str, float]:
+    """Each signal's points: `{"thumbs_down": 5.0, "confidence": 1.77}`. Signals that add nothing are left out."""
+    reasons = {}
+    for name, value in signals.items():
+        weight = weights.get(name, DEFAULT_SIGNAL_WEIGHTS.get(name, default_weight))
+        points = round(weight * _strength(name, value), 3)
+        if points:
+            reasons[name] = points
+    return reasons
+
+
+def _strength(name: str, value: Any) -> float:
+    """How much of its weight a signal's value counts: true is 1, a number scales it, up to a cap."""
+    if value is True:
+        return 1.0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if name == "confidence":
+            # Confidence is a reason to look when it is low. Some agents speak of percent.
+            share = value / 100 if value > 1 else value
+            return 1.0 - min(max(share, 0.0), 1.0)
+        return min(max(float(value), -NUMBER_CAP), NUMBER_CAP)
+    return 1.0 if value else 0.0
+
+
+def rank_of(priority: float, occurrences: int, logged_at: datetime) -> float:
+    return priority + math.log2(occurrences) - logged_at.timestamp() / DAY_SECONDS
+
+
+def explain(
+    reasons: Mapping[str, float], occurrences: int, logged_at: datetime, now: datetime
+) -> list[tuple[str, float]]:
+    """Why a turn stands where it stands now: (reason, points), the largest first; they add up to its priority."""
+    points = [(f"signal {name}", amount) for name, amount in reasons.items()]
+    points.append(("days waiting", round(max(0.0, (now - logged_at).total_seconds() / DAY_SECONDS), 3)))
+    if occurrences > 1:
+        points.append((f"logged {occurrences} times", round(math.log2(occurrences), 3)))
+    return sorted(points, key=lambda point: -abs(point[1]))

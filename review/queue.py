@@ -1,0 +1,527 @@
+"""The queue: claims and what is done to pending turns. Each act is one transaction, recorded so that it can be undone.
+
+A claim is a lease with a fencing token. Whoever acts on a turn either holds it or nobody does; an act that names
+a token is refused once that claim has lapsed. Two reviewers never hold one turn, for rows are taken with
+SKIP LOCKED and every act locks its turn first.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from agentloop import audit
+from agentloop.actors import Actor
+from agentloop.ids import shown
+from agentloop.models import Project
+from review import errors
+from review.figures import pending_count
+from review.filters import TurnFilter
+from review.models import Draft, Occurrence, QueueAct, Skip, StaleTurn, Status, Turn, TurnRedirect
+from review.priority import rank_of
+from review.sql import run
+
+Answer = TypeVar("Answer")
+DRAFT_LIFE = timedelta(days=7)
+MAX_SNOOZE = timedelta(days=90)
+
+# What acts change and undoing restores. Content, signals and priority belong to intake and merging alone.
+STATE = (
+    "status",
+    "claimed_by",
+    "claimed_until",
+    "claim_token",
+    "draw",
+    "draw_probability",
+    "snoozed_until",
+    "escalated_by",
+    "escalation_note",
+    "dismissed_reason",
+    "closed_at",
+    "expires_at",
+)
+UNCLAIMED: dict[str, Any] = {"claimed_by": "", "claimed_until": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The turn after an act, and the act, which `undo` takes back."""
+
+    turn: Turn
+    act: QueueAct
+
+
+def find_turn(project: Project, turn_id: UUID, *, lock: bool = False) -> Turn:
+    """The turn, or the older one it was merged into. Expired turns are not found, swept or not."""
+    turns = Turn.objects.of(project).visible()
+    if lock:
+        turns = turns.select_for_update()
+    turn = turns.filter(id=turn_id).first()
+    if turn is None:
+        redirect = TurnRedirect.objects.filter(project=project, from_id=turn_id).first()
+        turn = turns.filter(id=redirect.to_turn_id).first() if redirect else None
+    if turn is None:
+        raise errors.TurnNotFound
+    return turn
+
+
+def lease_end(project: Project) -> datetime:
+    return timezone.now() + timedelta(minutes=project.setting("claim_minutes"))
+
+
+# --- claims ---------------------------------------------------------------------------------------------------
+
+_STATE_JSON = "jsonb_build_object(" + ", ".join(f"'{name}', turn.{name}" for name in STATE) + ")"
+
+_CLAIM_SQL = f"""
+WITH next AS (
+    SELECT turn.id, {_STATE_JSON} AS before FROM review_turn AS turn
+    WHERE turn.project_id = %(project)s AND turn.status = 'pending' AND turn.claimed_by = ''
+        AND turn.expires_at > now() AND (turn.snoozed_until IS NULL OR turn.snoozed_until <= now())
+        AND {{eligible}}
+    ORDER BY {{order}} LIMIT 1 FOR UPDATE OF turn SKIP LOCKED
+), claimed AS (
+    UPDATE review_turn AS turn SET
+        claimed_by = %(actor)s, claimed_until = %(until)s, claim_token = nextval('review_claim_token'),
+        draw = %(draw)s, draw_probability = %(probability)s, snoozed_until = NULL,
+        expires_at = greatest(turn.expires_at, %(until)s)
+    FROM next WHERE turn.id = next.id RETURNING turn.*
+), act AS (
+    INSERT INTO review_queueact (id, project_id, subject_id, actor, act, before, details, at)
+    SELECT %(act)s, %(project)s, id, %(actor)s, 'claim', before, '{{{{}}}}', now() FROM next
+)
+SELECT * FROM claimed
+"""
+_NOT_SKIPPED = "NOT EXISTS (SELECT FROM review_skip WHERE turn_id = turn.id AND actor = %(actor)s)"
+_SKIPPED = "EXISTS (SELECT FROM review_skip WHERE turn_id = turn.id AND actor = %(actor)s)"
+_BY_RANK = "turn.rank DESC, turn.id DESC"
+_BY_SKIP = "(SELECT at FROM review_skip WHERE turn_id = turn.id AND actor = %(actor)s), turn.id"
+
+
+def claim_next(project: Project, actor: Actor) -> Done:
+    """Takes the turn that is due: mostly the most urgent one, for a fixed share of claims one drawn at random.
+
+    Owners get what was escalated first. Turns the reviewer has skipped come after all others.
+    Two queries; a random draw costs three more for the number it was drawn from.
+    """
+    free_lapsed(project)
+    plain = f"turn.escalated_by = '' AND {_NOT_SKIPPED}"
+    attempts = []
+    if actor.is_owner:
+        attempts.append((f"turn.escalated_by <> '' AND {_NOT_SKIPPED}", _BY_RANK))
+    if random.random() < project.setting("random_share"):
+        done = _claim_at_random(project, actor, plain)
+        if done:
+            return done
+    attempts += [(plain, _BY_RANK), (f"turn.escalated_by = '' AND {_SKIPPED}", _BY_SKIP)]
+    for eligible, order in attempts:
+        done = _claim(project, actor, eligible, order, draw="next")
+        if done:
+            return done
+    raise errors.QueueEmpty
+
+
+def _claim_at_random(project: Project, actor: Actor, eligible: str) -> Done | None:
+    """A turn drawn alike from all that wait, and the probability with which this claim drew it.
+
+    The content hash spreads turns evenly whatever they are about, so the first one after a random point is
+    a fair draw: gaps between hashes differ, but they know nothing of the turns beside them.
+    """
+    waiting = max(1, pending_count(project))
+    probability = project.setting("random_share") / waiting
+    point = {"point": uuid4()}
+    for side in ("turn.content_hash >= %(point)s", "turn.content_hash < %(point)s"):
+        done = _claim(project, actor, f"{eligible} AND {side}", "turn.content_hash", "random", probability, **point)
+        if done:
+            return done
+    return None
+
+
+def _claim(
+    project: Project,
+    actor: Actor,
+    eligible: str,
+    order: str,
+    draw: str,
+    probability: float | None = None,
+    **params: Any,
+) -> Done | None:
+    act = QueueAct(project=project, actor=actor.ref, act="claim")
+    given = {
+        "project": project.id,
+        "actor": actor.ref,
+        "until": lease_end(project),
+        "draw": draw,
+        "probability": probability,
+        "act": act.id,
+        **params,
+    }
+    turn = next(iter(Turn.objects.raw(_CLAIM_SQL.format(eligible=eligible, order=order), given)), None)
+    if turn is None:
+        return None
+    act.subject_id = turn.id
+    return Done(turn, act)
+
+
+def claim_matching(project: Project, actor: Actor, filters: TurnFilter) -> Done:
+    """Takes the most urgent turn that a filter lets through. Never a random one: it would not match."""
+    free_lapsed(project)
+    with transaction.atomic():
+        turns = filters.apply(Turn.objects.of(project).pending().unclaimed().awake())
+        if not actor.is_owner:
+            turns = turns.filter(escalated_by="")
+        skipped = Skip.objects.filter(project=project, actor=actor.ref).values("turn_id")
+        turn = turns.exclude(id__in=skipped).by_priority().select_for_update(skip_locked=True, of=("self",)).first()
+        if turn is None:
+            raise errors.QueueEmpty
+        return _take(turn, project, actor, draw="filter")
+
+
+def claim_given(project: Project, actor: Actor, turn_id: UUID) -> Done:
+    """Takes one named turn; asking again for one that the actor holds renews the lease and the token."""
+    with transaction.atomic():
+        turn = _pending(project, turn_id)
+        if _is_held(turn) and turn.claimed_by != actor.ref:
+            raise errors.ClaimedByAnother
+        if turn.escalated_by and not actor.is_owner:
+            raise errors.OnlyOwners
+        return _take(turn, project, actor, draw="given")
+
+
+def _take(turn: Turn, project: Project, actor: Actor, draw: str) -> Done:
+    until = lease_end(project)
+    [(token,)] = run("SELECT nextval('review_claim_token')", [])
+    return _act(
+        turn,
+        actor,
+        "claim",
+        claimed_by=actor.ref,
+        claimed_until=until,
+        claim_token=token,
+        draw=draw,
+        draw_probability=None,
+        snoozed_until=None,
+        expires_at=max(turn.expires_at, until),
+    )
+
+
+def free_lapsed(project: Project) -> int:
+    """Returns turns whose lease has run out to the queue's index. Safe to run at any time."""
+    rows = run(
+        """
+        UPDATE review_turn SET claimed_by = '', claimed_until = NULL WHERE id IN (
+            SELECT id FROM review_turn
+            WHERE project_id = %s AND status = 'pending' AND claimed_by <> '' AND claimed_until <= now()
+            ORDER BY claimed_until LIMIT 1000 FOR UPDATE SKIP LOCKED
+        ) RETURNING id
+        """,
+        [project.id],
+    )
+    return len(rows)
+
+
+def heartbeat(project: Project, actor: Actor, turn_id: UUID, token: int) -> Turn:
+    """Renews the lease from now."""
+    with transaction.atomic():
+        turn = _held(project, turn_id, actor, token)
+        turn.claimed_until = lease_end(project)
+        turn.expires_at = max(turn.expires_at, turn.claimed_until)
+        turn.save(update_fields=["claimed_until", "expires_at"])
+    return turn
+
+
+# --- acts on pending turns ------------------------------------------------------------------------------------
+
+
+def release(project: Project, actor: Actor, turn_id: UUID, token: int | None = None) -> Done:
+    """Gives the turn back to everybody."""
+    with transaction.atomic():
+        turn = _held(project, turn_id, actor, token)
+        if not _is_held(turn):
+            raise errors.ClaimLost("Nobody holds this turn, so there is nothing to release.")
+        return _act(turn, actor, "release", **UNCLAIMED)
+
+
+def skip(project: Project, actor: Actor, turn_id: UUID, token: int | None = None) -> Done:
+    """Puts the turn behind all others for this reviewer, and gives it back to everybody else."""
+    with transaction.atomic():
+        turn = _held(project, turn_id, actor, token)
+        earlier = Skip.objects.filter(turn_id=turn.id, actor=actor.ref).first()
+        details = {"skipped_before": earlier.at.isoformat() if earlier else None}
+        Skip.objects.update_or_create(
+            turn_id=turn.id, actor=actor.ref, defaults={"project": project, "at": timezone.now()}
+        )
+        return _act(turn, actor, "skip", details, **UNCLAIMED)
+
+
+def snooze(project: Project, actor: Actor, turn_id: UUID, until: datetime, token: int | None = None) -> Done:
+    """Hides the turn until a time; it cannot expire before a day after that."""
+    now = timezone.now()
+    if not now < until <= now + MAX_SNOOZE:
+        raise errors.BadValue("until", f"takes a time in the future, at most {MAX_SNOOZE.days} days from now.")
+    with transaction.atomic():
+        turn = _held(project, turn_id, actor, token)
+        expires_at = max(turn.expires_at, until + timedelta(days=1))
+        return _act(turn, actor, "snooze", snoozed_until=until, expires_at=expires_at, **UNCLAIMED)
+
+
+def escalate(project: Project, actor: Actor, turn_id: UUID, note: str = "", token: int | None = None) -> Done:
+    """Hands the turn to the owners, before whom it comes first until one of them has closed it."""
+    with transaction.atomic():
+        turn = _held(project, turn_id, actor, token)
+        return _act(
+            turn,
+            actor,
+            "escalate",
+            escalated_by=actor.ref,
+            escalation_note=note[:2000],
+            snoozed_until=None,
+            **UNCLAIMED,
+        )
+
+
+def dismiss(project: Project, actor: Actor, turn_id: UUID, reason: str = "", token: int | None = None) -> Done:
+    """Closes the turn without a verdict: it is not worth one."""
+    with transaction.atomic():
+        turn = _held(project, turn_id, actor, token)
+        audit.note(project, actor, "turn.dismiss", turn.shown_id)
+        return _close(turn, actor, "dismiss", {}, status=Status.DISMISSED, dismissed_reason=reason[:500])
+
+
+def close_reviewed(turn: Turn, actor: Actor, annotation_id: UUID) -> Done:
+    """Closes a locked turn with the verdict that was just given."""
+    return _close(turn, actor, "verdict", {"annotation": annotation_id.hex}, status=Status.REVIEWED)
+
+
+def _close(turn: Turn, actor: Actor, act: str, details: dict[str, Any], **changes: Any) -> Done:
+    drafts = Draft.objects.filter(turn_id=turn.id, actor=actor.ref)
+    kept = {"draft": draft.body for draft in drafts}
+    drafts.delete()
+    return _act(
+        turn, actor, act, {**details, **kept}, closed_at=timezone.now(), snoozed_until=None, **UNCLAIMED, **changes
+    )
+
+
+def reopen(project: Project, actor: Actor, turn_id: UUID) -> Done:
+    """Puts a judged or dismissed turn back into the queue, with its full time ahead. Its verdicts stand."""
+
+    def put_back() -> Done:
+        turn = find_turn(project, turn_id, lock=True)
+        if turn.status == Status.PENDING:
+            raise errors.AlreadyPending
+        absorbed = _absorb_twin(turn)
+        changes: dict[str, Any] = {
+            "status": Status.PENDING,
+            "closed_at": None,
+            "dismissed_reason": "",
+            "escalated_by": "",
+            "escalation_note": "",
+            "expires_at": max(turn.expires_at, _fresh_expiry(project)),
+            **UNCLAIMED,
+        }
+        audit.note(project, actor, "turn.reopen", turn.shown_id)
+        return _act(turn, actor, "reopen", {"absorbed": absorbed}, **changes)
+
+    return against_new_twins(put_back)
+
+
+# --- drafts ---------------------------------------------------------------------------------------------------
+
+
+def save_draft(project: Project, actor: Actor, turn_id: UUID, body: Mapping[str, Any]) -> Draft:
+    """Keeps what a reviewer is writing; a pending turn then lives at least seven days more."""
+    with transaction.atomic():
+        turn = find_turn(project, turn_id, lock=True)
+        if turn.status == Status.PENDING:
+            turn.expires_at = max(turn.expires_at, timezone.now() + DRAFT_LIFE)
+            turn.save(update_fields=["expires_at"])
+        draft, _ = Draft.objects.update_or_create(
+            turn_id=turn.id,
+            actor=actor.ref,
+            defaults={"project": project, "body": dict(body), "saved_at": timezone.now()},
+        )
+    return draft
+
+
+# --- undo -----------------------------------------------------------------------------------------------------
+
+
+def restore(turn: Turn, before: Mapping[str, Any], project: Project) -> dict[str, Any]:
+    """Puts a locked turn back into an earlier state, merging a twin that came in the meantime.
+
+    A state whose time is up is given a fresh one: whoever undoes wants the turn back.
+    """
+    state = {name: Turn._meta.get_field(name).to_python(before[name]) for name in STATE}
+    absorbed: str | None = None
+    if state["status"] == Status.PENDING:
+        if turn.status != Status.PENDING:
+            absorbed = _absorb_twin(turn)
+        if state["expires_at"] <= timezone.now() or absorbed:
+            state["expires_at"] = max(state["expires_at"], _fresh_expiry(project))
+    _change(turn, **state)
+    return {"absorbed": absorbed}
+
+
+def against_new_twins(write: Callable[[], Answer]) -> Answer:
+    """Runs a write that makes a turn pending again: a twin logged between its look and its update makes it look anew."""
+    for _ in range(5):
+        try:
+            with transaction.atomic():
+                return write()
+        except IntegrityError as error:
+            if "one_pending_twin" not in str(error):
+                raise
+    raise errors.Conflict("This turn is being logged again and again just now: try once more in a moment.")
+
+
+def _absorb_twin(turn: Turn) -> str | None:
+    """Merges a newer pending twin into a turn that is about to be pending again; the twin's id then redirects.
+
+    Answers the twin's id. The older turn counts its occurrences, unites the signals, and takes over the twin's
+    claim, so that whoever holds the twin goes on undisturbed.
+    """
+    if turn.content_hash is None:
+        return None
+    twins = Turn.objects.select_for_update().filter(
+        project_id=turn.project_id, content_hash=turn.content_hash, status=Status.PENDING
+    )
+    twin = twins.exclude(id=turn.id).first()
+    if twin is None:
+        return None
+    if twin.expires_at <= timezone.now():
+        Turn.objects.filter(id=twin.id).update(content_hash=None)
+        return None
+    _keep_as_occurrence(turn, twin)
+    _move_to(turn, twin)
+    Turn.objects.filter(id=twin.id).delete()
+    _gain(turn, twin)
+    return shown("turn", twin.id)
+
+
+_OF_OCCURRENCE = (
+    "signals",
+    "user_id",
+    "session_id",
+    "trace_id",
+    "goal",
+    "model",
+    "path_id",
+    "pipeline_id",
+    "sample_rate",
+    "occurred_at",
+)
+
+
+def _keep_as_occurrence(turn: Turn, twin: Turn) -> None:
+    Occurrence.objects.create(
+        project_id=turn.project_id, turn_id=turn.id, **{name: getattr(twin, name) for name in _OF_OCCURRENCE}
+    )
+
+
+def _move_to(turn: Turn, twin: Turn) -> None:
+    """Everything that names the twin names the turn from now on."""
+    Occurrence.objects.filter(turn_id=twin.id).update(turn_id=turn.id)
+    run(
+        "UPDATE review_annotation SET turn_id = %s WHERE project_id = %s AND turn_id = %s",
+        [turn.id, turn.project_id, twin.id],
+    )
+    for table in ("review_draft", "review_skip"):
+        run(
+            f"""DELETE FROM {table} AS newer USING {table} AS older
+            WHERE newer.turn_id = %s AND older.turn_id = %s AND newer.actor = older.actor""",
+            [twin.id, turn.id],
+        )
+        run(f"UPDATE {table} SET turn_id = %s WHERE turn_id = %s", [turn.id, twin.id])
+    # The twin's own acts end with it: its earlier states are nothing to go back to any more.
+    QueueAct.objects.filter(subject_id=twin.id).delete()
+    TurnRedirect.objects.filter(to_turn_id=twin.id).update(to_turn_id=turn.id)
+    TurnRedirect.objects.create(from_id=twin.id, project_id=turn.project_id, to_turn_id=turn.id)
+    StaleTurn.objects.get_or_create(turn_id=twin.id, defaults={"project_id": turn.project_id})
+
+
+def _gain(turn: Turn, twin: Turn) -> None:
+    turn.occurrences += twin.occurrences
+    turn.signals = {**turn.signals, **twin.signals}
+    turn.reasons = {**turn.reasons, **twin.reasons}
+    turn.tags = sorted({*turn.tags, *twin.tags})
+    turn.priority = round(sum(turn.reasons.values()), 3)
+    turn.rank = rank_of(turn.priority, turn.occurrences, turn.logged_at)
+    turn.last_seen_at = max(turn.last_seen_at, twin.last_seen_at)
+    turn.save(update_fields=["occurrences", "signals", "reasons", "tags", "priority", "rank", "last_seen_at"])
+
+
+# --- what all acts share --------------------------------------------------------------------------------------
+
+
+def _fresh_expiry(project: Project) -> datetime:
+    return timezone.now() + timedelta(days=project.setting("ttl_days"))
+
+
+def _is_held(turn: Turn) -> bool:
+    return bool(turn.claimed_by) and turn.claimed_until is not None and turn.claimed_until > timezone.now()
+
+
+def _pending(project: Project, turn_id: UUID) -> Turn:
+    turn = find_turn(project, turn_id, lock=True)
+    if turn.status != Status.PENDING:
+        raise errors.NotPending
+    return turn
+
+
+def _held(project: Project, turn_id: UUID, actor: Actor, token: int | None) -> Turn:
+    """The locked turn, if the actor may act on it: with a token only while that claim lasts, without one
+    while nobody else holds it."""
+    turn = find_turn(project, turn_id, lock=True)
+    check_hold(turn, actor, token)
+    return turn
+
+
+def check_hold(turn: Turn, actor: Actor, token: int | None) -> None:
+    """Raises unless the actor may act on this locked turn now."""
+    is_mine = _is_held(turn) and turn.claimed_by == actor.ref
+    if token is not None and not (is_mine and turn.claim_token == token):
+        raise errors.ClaimLost
+    if turn.status != Status.PENDING:
+        raise errors.NotPending
+    if _is_held(turn) and not is_mine:
+        raise errors.ClaimedByAnother
+    if turn.escalated_by and not actor.is_owner and not is_mine:
+        raise errors.OnlyOwners
+
+
+def _act(turn: Turn, actor: Actor, name: str, details: dict[str, Any] | None = None, **changes: Any) -> Done:
+    """Changes a locked turn and records the act with the state before it."""
+    before = {field: getattr(turn, field) for field in STATE}
+    act = QueueAct.objects.create(
+        project_id=turn.project_id,
+        subject_id=turn.id,
+        actor=actor.ref,
+        act=name,
+        before={field: value.isoformat() if isinstance(value, datetime) else value for field, value in before.items()},
+        details=details or {},
+    )
+    _change(turn, **changes)
+    return Done(turn, act)
+
+
+def _change(turn: Turn, **changes: Any) -> None:
+    status = turn.status
+    for field, value in changes.items():
+        setattr(turn, field, value)
+    turn.save(update_fields=list(changes))
+    if turn.status != status:
+        mark_stale(turn)
+
+
+def mark_stale(turn: Turn) -> None:
+    """The counters and the text index take up this turn again."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO review_staleturn (turn_id, project_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [turn.id, turn.project_id],
+        )

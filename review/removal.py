@@ -1,0 +1,139 @@
+"""Deleting turns with everything that was made of them: when their time is up, on request, and for erasure."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from agentloop import audit
+from agentloop.actors import Actor
+from agentloop.models import Project
+from review import errors
+from review.intake import IDEMPOTENCY_HOURS
+from review.memories import rebuild_memories
+from review.queue import find_turn
+from review.sql import run, with_retries
+
+SWEEP_BATCH = 2000
+
+# One statement deletes a set of turns and all that hangs on them, and takes them out of the counters.
+_DELETE_SQL = """
+WITH doomed AS MATERIALIZED (
+    SELECT id, goal, signals, expires_at FROM review_turn AS turn
+    WHERE turn.project_id = %(project)s AND {which} FOR UPDATE OF turn {skip_locked}
+), turns AS (DELETE FROM review_turn USING doomed WHERE review_turn.id = doomed.id),
+occurrences AS (DELETE FROM review_occurrence AS t USING doomed WHERE t.turn_id = doomed.id),
+skips AS (DELETE FROM review_skip AS t USING doomed WHERE t.turn_id = doomed.id),
+drafts AS (DELETE FROM review_draft AS t USING doomed WHERE t.turn_id = doomed.id),
+acts AS (DELETE FROM review_queueact AS t USING doomed WHERE t.subject_id = doomed.id),
+redirects AS (DELETE FROM review_turnredirect AS t USING doomed WHERE t.to_turn_id = doomed.id),
+marks AS (DELETE FROM review_staleturn AS t USING doomed WHERE t.turn_id = doomed.id),
+annotations AS (
+    DELETE FROM review_annotation AS t USING doomed WHERE t.turn_id = doomed.id RETURNING t.id, t.memory_id
+),
+versions AS (DELETE FROM review_annotationversion AS t USING annotations WHERE t.annotation_id = annotations.id),
+index AS (DELETE FROM review_turnindex AS t USING doomed WHERE t.turn_id = doomed.id RETURNING t.facets),
+counters AS (
+    INSERT INTO review_turncounter (project_id, facet, count)
+    SELECT %(project)s, facet, -count(*) FROM index, unnest(index.facets) AS facet GROUP BY facet ORDER BY facet
+    ON CONFLICT (project_id, facet) DO UPDATE SET count = review_turncounter.count + excluded.count
+)
+{also}
+SELECT (SELECT count(*) FROM doomed), ARRAY(SELECT DISTINCT memory_id FROM annotations WHERE memory_id IS NOT NULL)
+"""
+
+# "Expired unseen" stays as a figure: by day, goal and signal, without any content.
+_COUNT_EXPIRED = """, unseen AS (
+    INSERT INTO review_expiredcount (project_id, day, goal, signal, count)
+    SELECT %(project)s, (expires_at AT TIME ZONE 'UTC')::date, goal, signal, count(*)
+    FROM doomed, LATERAL (SELECT '' AS signal UNION ALL SELECT left(key, 200) FROM jsonb_object_keys(doomed.signals) AS key) AS one
+    GROUP BY 2, 3, 4 ORDER BY 2, 3, 4
+    ON CONFLICT (project_id, day, goal, signal) DO UPDATE SET count = review_expiredcount.count + excluded.count
+)"""
+
+_EXPIRED = """turn.id IN (
+    SELECT id FROM review_turn WHERE project_id = %(project)s AND status = 'pending' AND expires_at <= now()
+    ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)"""
+_PAST_RETENTION = """turn.id IN (
+    SELECT id FROM review_turn
+    WHERE project_id = %(project)s AND status <> 'pending' AND closed_at <= %(before)s
+    ORDER BY closed_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)"""
+
+
+def _delete(
+    project: Project, which: str, *, also: str = "", skip_locked: bool = False, **params: Any
+) -> tuple[int, list[UUID]]:
+    sql = _DELETE_SQL.format(which=which, also=also, skip_locked="SKIP LOCKED" if skip_locked else "")
+    [(count, memories)] = run(sql, {"project": project.id, **params})
+    return count, memories
+
+
+def sweep_expired(project: Project, limit: int = SWEEP_BATCH) -> int:
+    """Deletes up to `limit` expired turns, and counts them as expired unseen. Safe beside itself and resumable."""
+    return with_retries(lambda: _delete(project, _EXPIRED, also=_COUNT_EXPIRED, skip_locked=True, limit=limit)[0])
+
+
+def end_retention(project: Project, limit: int = SWEEP_BATCH) -> int:
+    """Deletes up to `limit` closed turns that the project no longer keeps. Memories made of them stay."""
+    days = project.setting("retention_days")
+    if days is None:
+        return 0
+    before = timezone.now() - timedelta(days=days)
+    return with_retries(lambda: _delete(project, _PAST_RETENTION, skip_locked=True, before=before, limit=limit)[0])
+
+
+def delete_turn(project: Project, actor: Actor, turn_id: UUID) -> None:
+    """Deletes one turn with its annotations, and takes what they said out of the memories."""
+    with transaction.atomic():
+        turn = find_turn(project, turn_id)
+        _, memories = _delete(project, "turn.id = %(turn)s", turn=turn.id)
+        rebuild_memories(memories)
+        audit.note(project, actor, "turn.delete", turn.shown_id)
+
+
+def erase_user(project: Project, actor: Actor, user_id: str) -> dict[str, int]:
+    """Deletes all content of a user: every turn they took part in, what they said, and memories about them.
+
+    The audit log tells that it was done and how much, without the content and without the user's id.
+    """
+    if not user_id.strip():
+        raise errors.BadValue("user_id", "names the user whose content is to be erased.")
+    theirs = """(turn.user_id = %(user)s OR turn.id IN (
+        SELECT turn_id FROM review_occurrence WHERE project_id = %(project)s AND user_id = %(user)s))"""
+    with transaction.atomic():
+        turns, of_turns = _delete(project, theirs, user=user_id)
+        annotations = run(
+            """
+            WITH gone AS (
+                DELETE FROM review_annotation WHERE project_id = %s AND user_id = %s RETURNING id, memory_id
+            ), versions AS (
+                DELETE FROM review_annotationversion AS t USING gone WHERE t.annotation_id = gone.id
+            ), acts AS (DELETE FROM review_queueact AS t USING gone WHERE t.subject_id = gone.id)
+            SELECT memory_id FROM gone
+            """,
+            [project.id, user_id],
+        )
+        memories = run(
+            "DELETE FROM review_memory WHERE project_id = %s AND user_id = %s RETURNING id", [project.id, user_id]
+        )
+        rebuild_memories({*of_turns, *(memory for (memory,) in annotations if memory)})
+        erased = {"turns": turns, "annotations": len(annotations), "memories": len(memories)}
+        audit.note(project, actor, "user.erase", "", **erased)
+    return erased
+
+
+def forget_old_idempotency_keys(limit: int = 10_000) -> int:
+    rows = run(
+        """
+        DELETE FROM agentloop_idempotencykey WHERE id IN (
+            SELECT id FROM agentloop_idempotencykey WHERE created_at < now() - %s * interval '1 hour'
+            ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED
+        ) RETURNING id
+        """,
+        [IDEMPOTENCY_HOURS, limit],
+    )
+    return len(rows)

@@ -1,0 +1,110 @@
+"""Rows as the API answers them."""
+
+from typing import Any
+
+from django.utils import timezone
+
+from agentloop.ids import shown
+from review.models import Annotation, Occurrence, Status, Turn
+from review.priority import explain
+from review.verdicts import Judged, status_of
+
+_AS_THEY_ARE = (
+    "status",
+    "question",
+    "truncated",
+    "signals",
+    "metadata",
+    "tags",
+    "user_id",
+    "session_id",
+    "trace_id",
+    "goal",
+    "model",
+    "path_id",
+    "pipeline_id",
+    "sample_rate",
+    "occurrences",
+    "logged_at",
+    "occurred_at",
+    "last_seen_at",
+    "snoozed_until",
+    "escalation_note",
+    "dismissed_reason",
+    "closed_at",
+)
+
+
+def turn_shape(turn: Turn) -> dict[str, Any]:
+    now = timezone.now()
+    is_held = bool(turn.claimed_by) and turn.claimed_until is not None and turn.claimed_until > now
+    points = explain(turn.reasons, turn.occurrences, turn.logged_at, now)
+    return {
+        "turn_id": turn.shown_id,
+        "agent_response": turn.response,
+        **{name: getattr(turn, name) for name in _AS_THEY_ARE},
+        "priority": round(sum(amount for _, amount in points), 3),
+        "expires_at": turn.expires_at if turn.status == Status.PENDING else None,
+        "claimed_by": turn.claimed_by if is_held else None,
+        "claimed_until": turn.claimed_until if is_held else None,
+        "escalated_by": turn.escalated_by or None,
+    }
+
+
+def reasons_shape(turn: Turn) -> list[dict[str, Any]]:
+    points = explain(turn.reasons, turn.occurrences, turn.logged_at, timezone.now())
+    return [{"reason": reason, "points": amount} for reason, amount in points]
+
+
+def occurrence_shape(occurrence: Occurrence) -> dict[str, Any]:
+    names = ("occurred_at", "trace_id", "goal", "model", "user_id", "session_id", "signals")
+    return {name: getattr(occurrence, name) for name in names}
+
+
+_OF_ANNOTATION = (
+    "question",
+    "source",
+    "author",
+    "author_label",
+    "rating",
+    "correction",
+    "root_cause",
+    "failure_category",
+    "tags",
+    "comment",
+    "scores",
+    "metadata",
+    "user_id",
+    "goal",
+    "model",
+    "path_id",
+    "pipeline_id",
+    "trace_id",
+    "draw",
+    "draw_probability",
+    "version",
+    "created_at",
+    "updated_at",
+)
+
+
+def annotation_shape(annotation: Annotation) -> dict[str, Any]:
+    return {
+        "annotation_id": shown("ann", annotation.id),
+        "turn_id": shown("turn", annotation.turn_id) if annotation.turn_id else None,
+        "memory_id": shown("mem", annotation.memory_id) if annotation.memory_id else None,
+        "agent_response": annotation.response,
+        **{name: getattr(annotation, name) for name in _OF_ANNOTATION},
+    }
+
+
+def judged_shape(judged: Judged) -> dict[str, Any]:
+    memory = judged.memory
+    return {
+        "annotation_id": shown("ann", judged.annotation.id),
+        "memory_id": shown("mem", memory.memory_id) if memory else None,
+        "status": status_of(judged),
+        "duplicate_score": memory.likeness if memory and not memory.is_new else None,
+        "turn_id": shown("turn", judged.annotation.turn_id) if judged.annotation.turn_id else None,
+        "act_id": shown("act", judged.act.id),
+    }

@@ -1,0 +1,25 @@
+"""What the worker does for the queue. Each task is a function called; losing one or running it twice does no harm."""
+
+from celery import shared_task
+
+from review import upkeep
+
+
+@shared_task
+def index_turns() -> None:
+    upkeep.index_turns()
+
+
+@shared_task
+def sweep_expired() -> None:
+    upkeep.sweep_expired()
+
+
+@shared_task
+def end_retention() -> None:
+    upkeep.end_retention()
+
+
+@shared_task
+def reconcile_counters() -> None:
+    upkeep.reconcile_counters()

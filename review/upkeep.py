@@ -1,0 +1,61 @@
+"""The rounds that keep the queue in order, over all projects, each bounded in time and resumed by the next."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from agentloop.models import Project
+from review import index, removal
+from review.queue import free_lapsed
+from review.settle import settle
+
+log = logging.getLogger("agentloop.upkeep")
+
+INDEX_SECONDS = 20.0
+SWEEP_SECONDS = 50.0
+RETENTION_SECONDS = 600.0
+
+
+def until_done(step: Callable[[], int], seconds: float) -> int:
+    """Repeats a bounded step until it finds nothing to do or the time is up."""
+    end, total = time.monotonic() + seconds, 0
+    while (done := step()) > 0:
+        total += done
+        if time.monotonic() >= end:
+            break
+    return total
+
+
+def index_turns() -> int:
+    return until_done(index.index_stale_turns, INDEX_SECONDS)
+
+
+def sweep_expired() -> int:
+    """Follows changed settings, frees lapsed claims and deletes expired turns."""
+    swept = 0
+    for project in _projects():
+        settle(project)
+        free_lapsed(project)
+        count = until_done(lambda project=project: removal.sweep_expired(project), SWEEP_SECONDS)
+        if count:
+            log.info("expired turns swept project=%s count=%d", project.slug, count)
+        swept += count
+    return swept
+
+
+def end_retention() -> int:
+    until_done(removal.forget_old_idempotency_keys, SWEEP_SECONDS)
+    return sum(
+        until_done(lambda project=project: removal.end_retention(project), RETENTION_SECONDS) for project in _projects()
+    )
+
+
+def reconcile_counters() -> None:
+    for project in _projects():
+        differences = index.reconcile_counters(project)
+        if differences:
+            log.error("counters differed project=%s facets=%d", project.slug, len(differences))
+
+
+def _projects() -> Iterable[Project]:
+    return Project.objects.order_by("id").iterator()

@@ -1,0 +1,317 @@
+"""Judging: an annotation, the turn it closes, the memory it makes; edited, and taken back."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from agentloop import audit
+from agentloop.actors import Actor
+from agentloop.ids import shown
+from agentloop.models import Project
+from review import errors, memories
+from review.intake import IntakeRules, content_hash
+from review.masking import masked
+from review.models import (
+    Annotation,
+    AnnotationSource,
+    AnnotationVersion,
+    Draft,
+    QueueAct,
+    Skip,
+    Turn,
+)
+from review.queue import against_new_twins, check_hold, close_reviewed, find_turn, restore, save_draft
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What somebody says of a turn. The names are the annotation's columns."""
+
+    rating: str
+    correction: str = ""
+    root_cause: str = ""
+    failure_category: str = ""
+    tags: list[str] = field(default_factory=list)
+    comment: str = ""
+    scores: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    user_id: str = ""
+
+    def as_columns(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+EDITABLE = ("rating", "correction", "root_cause", "failure_category", "tags", "comment", "scores", "metadata")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An annotation with what it did: the turn it closed, the act to undo, and the memory it made or updated."""
+
+    annotation: Annotation
+    act: QueueAct
+    turn: Turn | None = None
+    memory: memories.Remembered | None = None
+
+
+def judge_turn(
+    project: Project,
+    actor: Actor,
+    turn_id: UUID,
+    verdict: Verdict,
+    *,
+    source: AnnotationSource,
+    token: int | None = None,
+) -> Judged:
+    """A verdict on a pending turn, which it closes."""
+    with transaction.atomic():
+        turn = find_turn(project, turn_id, lock=True)
+        check_hold(turn, actor, token)
+        return _annotate(project, actor, _mask(project, verdict), source, turn, turn.question, turn.response)
+
+
+@contextmanager
+def keeping_text(project: Project, actor: Actor, turn_id: UUID, verdict: Verdict) -> Iterator[None]:
+    """Keeps what a reviewer wrote as their draft when their claim turns out to be lost.
+
+    Stands outside of the verdict's transaction, which is undone whole.
+    """
+    try:
+        yield
+    except (errors.ClaimLost, errors.ClaimedByAnother, errors.NotPending) as lost:
+        save_draft(project, actor, turn_id, verdict.as_columns())
+        lost.extra["draft_saved"] = True
+        raise
+
+
+def annotate(
+    project: Project,
+    actor: Actor,
+    question: str,
+    response: str,
+    verdict: Verdict,
+    *,
+    source: AnnotationSource,
+) -> Judged:
+    """A verdict on a question and response. It closes the pending turn that has both, if there is one."""
+    rules = IntakeRules.of(project)
+    question, response = (
+        _as_stored(question, rules.question_limit, rules),
+        _as_stored(response, rules.response_limit, rules),
+    )
+    with transaction.atomic():
+        same = Turn.objects.of(project).pending().filter(content_hash=content_hash(question, response))
+        turn = same.select_for_update().first()
+        return _annotate(project, actor, _mask(project, verdict), source, turn, question, response)
+
+
+def _as_stored(text: str, limit: int, rules: IntakeRules) -> str:
+    """A text as intake would have stored it, so that it is found again: masked, then cut."""
+    text = rules.mask(text) if rules.mask else text
+    return text.encode()[:limit].decode(errors="ignore")
+
+
+def _mask(project: Project, verdict: Verdict) -> Verdict:
+    mask = IntakeRules.of(project).mask
+    if mask is None:
+        return verdict
+    return replace(
+        verdict,
+        correction=mask(verdict.correction),
+        comment=mask(verdict.comment),
+        tags=[mask(tag) for tag in verdict.tags],
+        metadata=masked(verdict.metadata, mask),
+    )
+
+
+def _annotate(
+    project: Project,
+    actor: Actor,
+    verdict: Verdict,
+    source: AnnotationSource,
+    turn: Turn | None,
+    question: str,
+    response: str,
+) -> Judged:
+    """Writes the annotation in the caller's transaction. An end user's word never closes a turn."""
+    of_turn = {}
+    if turn is not None:
+        names = ("goal", "model", "path_id", "pipeline_id", "trace_id", "draw", "draw_probability")
+        of_turn = {"turn_id": turn.id, **{name: getattr(turn, name) for name in names}}
+    annotation = Annotation.objects.create(
+        project=project,
+        question=question,
+        response=response,
+        content_hash=turn.content_hash if turn else content_hash(question, response),
+        source=source,
+        author=actor.ref,
+        author_label=actor.label,
+        **verdict.as_columns(),
+        **of_turn,
+    )
+    _keep_version(annotation, actor)
+    memory = memories.remember(project, annotation)
+    closed = turn is not None and source != AnnotationSource.END_USER
+    if turn is not None and closed:
+        act = close_reviewed(turn, actor, annotation.id).act
+    else:
+        act = _act_on_annotation(annotation, actor, "annotate")
+    _note(annotation, actor, "verdict.give", turn=turn.shown_id if turn else "")
+    return Judged(annotation, act, turn if closed else None, memory)
+
+
+def _act_on_annotation(annotation: Annotation, actor: Actor, act: str, **details: Any) -> QueueAct:
+    """Recorded on the turn where there is one, so that its acts are undone in order."""
+    return QueueAct.objects.create(
+        project_id=annotation.project_id,
+        subject_id=annotation.turn_id or annotation.id,
+        actor=actor.ref,
+        act=act,
+        details={"annotation": annotation.id.hex, **details},
+    )
+
+
+def _keep_version(annotation: Annotation, actor: Actor) -> None:
+    body = {name: getattr(annotation, name) for name in EDITABLE}
+    AnnotationVersion.objects.create(
+        project_id=annotation.project_id,
+        annotation_id=annotation.id,
+        version=annotation.version,
+        body=body,
+        author=actor.ref,
+    )
+
+
+def _note(annotation: Annotation, actor: Actor, act: str, **details: Any) -> None:
+    audit.note(
+        annotation.project,
+        actor,
+        act,
+        shown("ann", annotation.id),
+        rating=annotation.rating,
+        root_cause=annotation.root_cause,
+        version=annotation.version,
+        **details,
+    )
+
+
+def find_annotation(project: Project, annotation_id: UUID) -> Annotation:
+    annotation = Annotation.objects.of(project).standing().filter(id=annotation_id).first()
+    if annotation is None:
+        raise errors.AnnotationNotFound
+    return annotation
+
+
+def _locked_annotation(project: Project, annotation_id: UUID) -> Annotation:
+    """The annotation with its turn locked first, as every act does."""
+    found = find_annotation(project, annotation_id)
+    if found.turn_id is not None:
+        Turn.objects.of(project).select_for_update().filter(id=found.turn_id).first()
+    locked = Annotation.objects.of(project).standing().select_for_update().filter(id=annotation_id).first()
+    if locked is None:
+        raise errors.AnnotationNotFound
+    return locked
+
+
+def edit_annotation(project: Project, actor: Actor, annotation_id: UUID, changes: Mapping[str, Any]) -> Judged:
+    """Says something else of the same; what was said before stays as a version. Only its author or an owner may."""
+    with transaction.atomic():
+        annotation = _locked_annotation(project, annotation_id)
+        if annotation.author != actor.ref and not actor.is_owner:
+            raise errors.NotYours("Only the one who gave this verdict, or an owner, can change it.")
+        verdict = _mask(project, Verdict(**{"rating": annotation.rating, **changes}))
+        before = annotation.version
+        memory = _rewrite(annotation, actor, {name: getattr(verdict, name) for name in changes})
+        act = _act_on_annotation(annotation, actor, "edit", version=before)
+        _note(annotation, actor, "verdict.edit")
+    return Judged(annotation, act, None, memory)
+
+
+def _rewrite(annotation: Annotation, actor: Actor, columns: Mapping[str, Any]) -> memories.Remembered | None:
+    for name, value in columns.items():
+        setattr(annotation, name, value)
+    # Versions are numbered by what was kept, not by what stands: an undone edit keeps its number.
+    annotation.version = AnnotationVersion.objects.filter(annotation_id=annotation.id).count() + 1
+    annotation.updated_at = timezone.now()
+    annotation.save()
+    _keep_version(annotation, actor)
+    memories.forget(annotation)
+    return memories.remember(annotation.project, annotation)
+
+
+# --- undo -----------------------------------------------------------------------------------------------------
+
+
+def undo(project: Project, actor: Actor, act_id: UUID) -> QueueAct:
+    """Takes back the latest act on a turn or annotation: state, priority, counts, memory and draft as before.
+
+    Only whoever did it, or an owner, may. An act that something was done after is undone after that.
+    """
+    return against_new_twins(lambda: _undo(project, actor, act_id))
+
+
+def _undo(project: Project, actor: Actor, act_id: UUID) -> QueueAct:
+    found = QueueAct.objects.filter(project=project, id=act_id).first()
+    if found is None:
+        raise errors.ActNotFound
+    turn = Turn.objects.of(project).select_for_update().filter(id=found.subject_id).first()
+    act = QueueAct.objects.select_for_update().get(id=act_id)
+    if act.undone_at is not None:
+        raise errors.AlreadyUndone
+    if act.actor != actor.ref and not actor.is_owner:
+        raise errors.NotYours
+    later = QueueAct.objects.filter(subject_id=act.subject_id, undone_at=None, id__gt=act.id)
+    if later.exists():
+        raise errors.NotLatest
+    if act.before and turn is None:
+        raise errors.ActNotFound
+    _take_back(project, actor, act, turn)
+    act.undone_at = timezone.now()
+    act.save(update_fields=["undone_at", "details"])
+    return act
+
+
+def _take_back(project: Project, actor: Actor, act: QueueAct, turn: Turn | None) -> None:
+    if "annotation" in act.details:
+        _take_back_annotation(project, actor, act)
+    if turn is not None and act.before:
+        act.details |= restore(turn, act.before, project)
+        _take_back_extras(project, act, turn)
+
+
+def _take_back_annotation(project: Project, actor: Actor, act: QueueAct) -> None:
+    annotation = _locked_annotation(project, UUID(hex=act.details["annotation"]))
+    if act.act == "edit":
+        version = AnnotationVersion.objects.get(annotation_id=annotation.id, version=act.details["version"])
+        _rewrite(annotation, actor, version.body)
+        _note(annotation, actor, "verdict.edit.undo")
+        return
+    annotation.retracted_at = timezone.now()
+    annotation.save(update_fields=["retracted_at"])
+    memories.forget(annotation)
+    _note(annotation, actor, "verdict.undo")
+
+
+def _take_back_extras(project: Project, act: QueueAct, turn: Turn) -> None:
+    """What an act did beside the turn's own row."""
+    if act.act == "skip":
+        before = act.details["skipped_before"]
+        skips = Skip.objects.filter(turn_id=turn.id, actor=act.actor)
+        if before:
+            skips.update(at=before)
+        else:
+            skips.delete()
+    if "draft" in act.details:
+        Draft.objects.get_or_create(
+            turn_id=turn.id, actor=act.actor, defaults={"project": project, "body": act.details["draft"]}
+        )
+
+
+def status_of(judged: Judged) -> str:
+    """`updated_existing` where the correction went into a memory that was there."""
+    return "updated_existing" if judged.memory is not None and not judged.memory.is_new else "active"
