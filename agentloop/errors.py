@@ -4,10 +4,15 @@ Functions raise them; faces do not catch them; `answer` renders each as the one 
 """
 
 import logging
+import math
+import sys
+import traceback
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.http import Http404, HttpRequest, JsonResponse
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
+from django.http.response import HttpResponseBase
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
@@ -98,6 +103,36 @@ class TooManyRequests(AppError):
     code, http_status = "rate_limited", 429
 
 
+class CsrfFailed(AppError):
+    """This page is too old or came from elsewhere: load it again and repeat what you did."""
+
+    code, http_status = "csrf_failed", 403
+
+
+class Unreadable(AppError):
+    """The request ended before all of it had arrived: send it again."""
+
+    code, http_status = "unreadable", 400
+
+
+class Unstorable(AppError):
+    """A value cannot be stored: a number is out of range, a date does not exist, or a text holds U+0000."""
+
+    code, http_status = "unstorable", 422
+
+
+class DatabaseAway(AppError):
+    """The database cannot be reached just now: try again in a few seconds."""
+
+    code, http_status = "database_away", 503
+
+
+class DatabaseBusy(AppError):
+    """The database could not do this just now: try again in a few seconds."""
+
+    code, http_status = "database_busy", 503
+
+
 class BadJSON(AppError):
     """The body is not JSON."""
 
@@ -112,6 +147,7 @@ SENTENCES = {
     406: ("not_acceptable", "The answer is JSON; nothing else can be had here."),
     413: ("too_large", "The request is larger than 5 MB: send less at once."),
     415: ("unsupported_media_type", "The body must be JSON, sent as `Content-Type: application/json`."),
+    414: ("too_long", "The address is too long."),
     500: ("server_error", "Something broke on our side. It has been logged; please try again."),
 }
 
@@ -123,14 +159,9 @@ def plain(status: int, sentence: str | None = None, **extra: Any) -> dict[str, A
 
 def answer(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: every error of the JSON API in its one shape. An unknown one is left to raise."""
-    app_error = _as_app_error(error)
-    if app_error is not None:
-        headers = {}
-        if app_error.retry_after is not None:
-            headers["Retry-After"] = str(max(1, round(app_error.retry_after)))
-        if app_error.http_status == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        return Response(app_error.body(), status=app_error.http_status, headers=headers)
+    known = as_app_error(error)
+    if known is not None:
+        return Response(known.body(), status=known.http_status, headers=headers_of(known))
     if isinstance(error, drf.APIException):
         headers = {}
         if isinstance(error, drf.MethodNotAllowed):
@@ -140,9 +171,25 @@ def answer(error: Exception, context: dict[str, Any]) -> Response | None:
     return None
 
 
-def _as_app_error(error: Exception) -> AppError | None:
+def headers_of(error: AppError) -> dict[str, str]:
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if error.http_status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def as_app_error(error: BaseException) -> AppError | None:
+    """What a framework's or the database's exception means to a client; None for one that is a defect of ours."""
     if isinstance(error, AppError):
         return error
+    if isinstance(error, OperationalError | InterfaceError):
+        return _of_database(error)
+    if isinstance(error, DataError | UnicodeEncodeError):
+        return Unstorable()
+    if isinstance(error, UnreadablePostError):
+        return Unreadable()
     if isinstance(error, Http404):
         return NotFound()
     if isinstance(error, PermissionDenied):
@@ -154,6 +201,14 @@ def _as_app_error(error: Exception) -> AppError | None:
         sentence = next(iter(fields.values()), Invalid.__doc__ or "")
         return Invalid(sentence, fields=fields)
     return None
+
+
+def _of_database(error: Exception) -> AppError:
+    """An SQLSTATE says that the server is there and refused: a lock timeout, a deadlock, a full disk."""
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    log.error("database_error sqlstate=%s kind=%s", state or "none", type(error.__cause__ or error).__name__)
+    is_there = state and not state.startswith(("08", "57P", "53300"))
+    return DatabaseBusy(retry_after=2) if is_there else DatabaseAway(retry_after=5)
 
 
 def _flat(detail: Any, path: str = "") -> dict[str, str]:
@@ -180,7 +235,14 @@ def _sentence(field: str, text: str) -> str:
 
 
 def wants_json(request: HttpRequest) -> bool:
-    """Whether an error at this path is an API's: there it is never a page of HTML."""
+    """Whether an error here is told as JSON: always below an API's path, elsewhere unless a browser asks."""
+    if is_api(request) or request.path.startswith("/api/docs"):
+        return is_api(request)
+    accepts = request.META.get("HTTP_ACCEPT", "")
+    return "text/html" not in accepts and "HTTP_HX_REQUEST" not in request.META and "HTTP_COOKIE" not in request.META
+
+
+def is_api(request: HttpRequest) -> bool:
     path = request.path.lstrip("/")
     if path.startswith("p/"):
         path = path.partition("/")[2].partition("/")[2]
@@ -189,3 +251,33 @@ def wants_json(request: HttpRequest) -> bool:
 
 def json_answer(status: int, sentence: str | None = None) -> JsonResponse:
     return JsonResponse(plain(status, sentence), status=status)
+
+
+def in_one_shape(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The same answer, with a body in the one shape where a framework answered an API's path without."""
+    is_json = response.get("Content-Type", "").startswith("application/json")
+    if response.status_code < 400 or is_json or response.streaming:
+        return response
+    is_bare = not getattr(response, "content", b"")
+    if not (is_api(request) or (is_bare and wants_json(request))):
+        return response
+    shaped = json_answer(response.status_code)
+    for name in ("Allow", "Retry-After"):
+        if name in response:
+            shaped[name] = response[name]
+    return shaped
+
+
+def log_defect(request: HttpRequest) -> None:
+    """The exception at hand: its kind and where it arose. Never its message, which may quote what a user wrote."""
+    kind, error, trace = sys.exc_info()
+    match = request.resolver_match
+    frames = traceback.extract_tb(trace)[-6:]
+    log.error(
+        "defect kind=%s sqlstate=%s method=%s route=%s at=%s",
+        kind.__name__ if kind else "none",
+        getattr(getattr(error, "__cause__", None), "sqlstate", None) or "none",
+        request.method,
+        match.route if match else "none",
+        " < ".join(f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in reversed(frames)),
+    )

@@ -17,7 +17,7 @@ def shown(prefix: str, value: UUID) -> str:
 def read(prefix: str, value: str) -> UUID | None:
     """The id behind a shown one, or None for anything that is not spelled as `shown` spells it."""
     head, _, digits = value.partition("_")
-    if head != prefix or len(digits) != 32 or not digits.isalnum() or digits != digits.lower():
+    if head != prefix or len(digits) != 32 or not (digits.isascii() and digits.isalnum()) or digits != digits.lower():
         return None
     try:
         return UUID(hex=digits)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from agentloop import audit
 from agentloop.actors import Actor, key_actor
-from agentloop.errors import Conflict, Invalid, UnknownKey
+from agentloop.errors import Conflict, Invalid, MissingScope, UnknownKey
 from agentloop.models import ApiKey, Project, Scope, SigningKey
 from agentloop.secrets_box import seal, unseal
 
@@ -50,6 +50,13 @@ def check_scopes(scopes: Iterable[str]) -> list[str]:
     return wanted
 
 
+def check_may_grant(actor: Actor, scopes: Iterable[str]) -> None:
+    """Raises MissingScope: nobody hands out what they don't have."""
+    lacking = sorted(set(scopes) - actor.scopes)
+    if lacking:
+        raise MissingScope(f"You can't hand out what you lack: {', '.join(lacking)}.", fields={"scopes": "go too far"})
+
+
 def create_key(
     *,
     project: Project,
@@ -58,15 +65,22 @@ def create_key(
     scopes: Iterable[str] = DEFAULT_SCOPES,
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
-    """Makes a key; the secret is in the answer and nowhere else."""
+    """Makes a key; the secret is in the answer and nowhere else. It can do no more than whoever makes it."""
+    wanted = check_scopes(scopes)
+    check_may_grant(actor, wanted)
+    name = " ".join(name.split())[:100]
+    if not name:
+        raise Invalid("name needs a word that tells what the key is for.", fields={"name": "is empty"})
+    if expires_at is not None and expires_at <= timezone.now():
+        raise Invalid("expires_at lies in the past.", fields={"expires_at": "lies in the past"})
     secret = f"al_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
     with transaction.atomic():
         key = ApiKey.objects.create(
             project=project,
-            name=name[:100],
+            name=name,
             prefix=secret[:11],
             secret_hash=_hash(secret),
-            scopes=check_scopes(scopes),
+            scopes=wanted,
             expires_at=expires_at,
         )
         audit.note(project, actor, "key.create", key.prefix, name=key.name, scopes=key.scopes)

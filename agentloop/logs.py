@@ -2,8 +2,10 @@
 
 import logging
 import re
+import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 _GIVEN = re.compile(r"[A-Za-z0-9._\-]{8,64}\Z")
@@ -34,4 +36,10 @@ class Line(logging.Formatter):
         text = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
         request = getattr(record, "request_id", "-")
         line = f"{at} {record.levelname} {record.name} [{request}] {text}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return f"{line}\n{_trace(record.exc_info)}" if record.exc_info else line
+
+
+def _trace(exc_info: Any) -> str:
+    """Where an exception arose and of what kind it is, without its message: that may quote what a user wrote."""
+    kind, _, trace = exc_info
+    return "".join(traceback.format_tb(trace)) + (kind.__name__ if kind else "")

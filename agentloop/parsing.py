@@ -2,10 +2,12 @@
 
 import json
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from django.http import HttpRequest
+from django.utils.dateparse import parse_datetime
 from rest_framework.renderers import BaseRenderer
 
 from agentloop.errors import BadJSON, Invalid
@@ -22,24 +24,32 @@ def read_json(body: bytes) -> Any:
     """
     try:
         value = orjson.loads(body)
-        if b"\\u0000" not in body and not _may_be_deep(body):
+        if b"\\u0000" not in body and not _is_deep(value):
             return value
     except orjson.JSONDecodeError:
         value = _read_leniently(body)
     return clean(value)
 
 
-def _may_be_deep(body: bytes) -> bool:
-    return body.count(b"[") + body.count(b"{") > MAX_DEPTH
+def _is_deep(value: Any, depth: int = 1) -> bool:
+    """Whether lists and objects nest beyond MAX_DEPTH. Walks those alone: most of a body is text."""
+    parts = value.values() if type(value) is dict else value if type(value) is list else ()
+    inner = [part for part in parts if type(part) is dict or type(part) is list]
+    return bool(inner) and (depth >= MAX_DEPTH or any(_is_deep(part, depth + 1) for part in inner))
 
 
 def _read_leniently(body: bytes) -> Any:
     try:
         text = body.decode("utf-8-sig", "replace")
-        return json.loads(text, strict=False)
+        return json.loads(text, strict=False, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         where = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise BadJSON(f"The body is not JSON{where}: send one JSON value, in UTF-8.") from error
+
+
+def _whole(digits: str) -> int | None:
+    """Python refuses to read thousands of digits; no number that long is kept."""
+    return int(digits) if len(digits) < 400 else None
 
 
 def read_object(request: HttpRequest) -> dict[str, Any]:
@@ -90,6 +100,20 @@ def as_json_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def read_time(value: Any) -> datetime | None:
+    """ISO 8601 or Unix seconds; a time without a zone is UTC."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return datetime.fromtimestamp(value, UTC)
+        moment = parse_datetime(value) if isinstance(value, str) else None
+        if moment is None:
+            return None
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 class FastJSON(BaseRenderer):
     media_type = "application/json"
     format = "json"
@@ -101,4 +125,5 @@ class FastJSON(BaseRenderer):
         try:
             return orjson.dumps(data, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS, default=str)
         except TypeError:
-            return json.dumps(data, default=str).encode()
+            # Integers beyond 64 bits: a number such as 1e308 comes back from PostgreSQL as one.
+            return json.dumps(data, default=lambda value: orjson.loads(orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z))).encode()

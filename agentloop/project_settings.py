@@ -62,7 +62,7 @@ def _share(low: float, high: float) -> Callable[[Any], str | None]:
 
 
 def _weights(value: Any) -> str | None:
-    fits = isinstance(value, dict) and len(value) <= 200
+    fits = isinstance(value, dict) and len(value) <= 200 and all(len(name) <= 200 for name in value)
     if not fits or not all(_share(-100, 100)(amount) is None for amount in value.values()):
         return "takes an object of at most 200 signals, each with a number from -100 to 100"
     return None

@@ -3,6 +3,7 @@
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -56,7 +57,7 @@ def _database(url: str) -> dict[str, object]:
         parts = conninfo_to_dict(url)
     except ProgrammingError as error:
         raise ImproperlyConfigured(
-            f"DATABASE_URL cannot be read: {error}. It looks like postgresql://user:password@host:5432/name."
+            f"DATABASE_URL cannot be read: {str(error).strip()}. It looks like postgresql://user:password@host:5432/name."
         ) from error
     known = {name: str(parts.pop(name, "") or "") for name in ("dbname", "user", "password", "host", "port")}
     return {
@@ -108,21 +109,25 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "agentloop",
+    "routing",
     "review",
 ]
 MIDDLEWARE = [
     "agentloop.middleware.RequestScope",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "agentloop.people.static_files",
+    "agentloop.people.content_policy",
+    "agentloop.people.sessions",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "agentloop.people.csrf",
+    "agentloop.people.signed_in",
+    "agentloop.people.messages",
+    "agentloop.people.frames",
     "allauth.account.middleware.AccountMiddleware",
 ]
+# These look for the middleware by its own name; `agentloop.people` wraps it.
+SILENCED_SYSTEM_CHECKS = ["security.W002", "security.W003"]
+CSRF_FAILURE_VIEW = "agentloop.error_pages.csrf_failure"
 ROOT_URLCONF = "agentloop.urls"
 WSGI_APPLICATION = "agentloop.wsgi.application"
 TEMPLATES = [
@@ -169,7 +174,20 @@ ACCOUNT_LOGOUT_ON_GET = False
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "overview"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+# Who has an account is nobody's business: an unknown address gets no letter, and the page says the same.
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_SESSION_REMEMBER = True
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+_MAIL = urlsplit(env.text("AGENTLOOP_EMAIL_URL"))
+if _MAIL.scheme not in ("", "smtp", "smtps", "smtp+tls") or (_MAIL.scheme and not _MAIL.hostname):
+    raise ImproperlyConfigured("AGENTLOOP_EMAIL_URL looks like smtp+tls://user:password@host:587 (or smtps:, smtp:).")
+SENDS_MAIL = bool(_MAIL.scheme)
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if SENDS_MAIL else 'dummy'}.EmailBackend"
+EMAIL_HOST, EMAIL_PORT = _MAIL.hostname or "", _MAIL.port or {"smtps": 465, "smtp+tls": 587}.get(_MAIL.scheme, 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_MAIL.username or ""), unquote(_MAIL.password or "")
+EMAIL_USE_SSL, EMAIL_USE_TLS = _MAIL.scheme == "smtps", _MAIL.scheme == "smtp+tls"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("AGENTLOOP_EMAIL_FROM", "AgentLoop <agentloop@localhost>")
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SESSION_COOKIE_HTTPONLY = True
@@ -194,7 +212,13 @@ CONTENT_SECURITY_POLICY = {
 
 # Sessions and throttles must hold across processes and outlive a lost broker: the database keeps them.
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "agentloop_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["agentloop.auth.KeyOrSession"],
@@ -214,6 +238,20 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SERVE_AUTHENTICATION": [],
     "COMPONENT_SPLIT_REQUEST": True,
+    "SERVERS": [
+        {"url": "/", "description": "The key says which project."},
+        {
+            "url": "/p/{project}/",
+            "description": "The same paths, where the key must be that project's.",
+            "variables": {"project": {"default": "default", "description": "The project's slug."}},
+        },
+    ],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <key>`"},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+    },
     "PREPROCESSING_HOOKS": ["agentloop.schema.leave_out_prefixed_paths"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -242,7 +280,9 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
-        "django.request": {"level": "ERROR"},
+        # They name paths, and a feedback link's path holds what a user wrote: agentloop.errors logs defects instead.
+        "django.request": {"level": "CRITICAL"},
+        "django.security.csrf": {"level": "CRITICAL"},
         # At INFO each tick of the clock is two lines.
         "celery": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "WARNING"},
         "django.security.DisallowedHost": {"handlers": [], "propagate": False},

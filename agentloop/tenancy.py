@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
 from agentloop import audit
-from agentloop.actors import Actor, member_actor
+from agentloop.actors import SCOPES_OF_ROLE, SYSTEM, Actor, member_actor
 from agentloop.errors import Conflict, Invalid, NoKey, NotFound, WrongTenant
-from agentloop.keys import credential_of, forget_cached
+from agentloop.keys import check_may_grant, credential_of, forget_cached
 from agentloop.models import Member, Project, Role
-from agentloop.project_settings import check_settings
+from agentloop.project_settings import SETTINGS, check_settings
+
+_EMAIL = re.compile(r"[^\s@\x00-\x1f]+@[^\s@\x00-\x1f]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,11 @@ def reach_of(request: HttpRequest, slug: str | None) -> Reach:
         raise NoKey
     if slug is None:
         raise NotFound("Name the project in the path: /p/<project>/…")
+    return reach_of_member(user, slug)
+
+
+def reach_of_member(user: User, slug: str) -> Reach:
+    """What a person who is signed in reaches in a project. One query; raises NotFound for a stranger."""
     member = Member.objects.select_related("project", "user").filter(project__slug=slug, user=user).first()
     if member is None:
         raise NotFound
@@ -82,15 +91,43 @@ def create_project(*, name: str, actor: Actor, slug: str | None = None) -> Proje
     return project
 
 
-def change_settings(*, project: Project, actor: Actor, changes: Mapping[str, Any]) -> Project:
-    """Sets what an owner asked for; null in `changes` goes back to the default. Raises Invalid, changes nothing."""
-    check_settings({name: value for name, value in changes.items() if value is not None or name == "retention_days"})
+def change_project(
+    *, project: Project, actor: Actor, name: str | None = None, settings: Mapping[str, Any] | None = None
+) -> Project:
+    """Sets what is given, all of it or, where one part is refused, none."""
+    with transaction.atomic():
+        if settings:
+            project = change_settings(project=project, actor=actor, changes=settings)
+        if name is not None:
+            project = rename_project(project=project, actor=actor, name=name)
+    return project
+
+
+def rename_project(*, project: Project, actor: Actor, name: str) -> Project:
+    """Changes the name that people see. The slug stays: addresses and clients hold it."""
+    name = " ".join(name.split())[:100]
+    if not name:
+        raise Invalid("name needs at least one letter or digit.", fields={"name": "is empty"})
     with transaction.atomic():
         locked = Project.objects.select_for_update().get(pk=project.pk)
-        kept = {**locked.settings, **changes}
-        locked.settings = {name: value for name, value in kept.items() if value is not None}
-        locked.save(update_fields=["settings"])
-        audit.note(locked, actor, "project.settings", locked.slug, changed=sorted(changes))
+        if locked.name != name:
+            locked.name = name
+            locked.save(update_fields=["name"])
+            audit.note(locked, actor, "project.rename", locked.slug, name=name)
+    forget_cached()
+    return locked
+
+
+def change_settings(*, project: Project, actor: Actor, changes: Mapping[str, Any]) -> Project:
+    """Sets what an owner asked for; null in `changes` goes back to the default. Raises Invalid, changes nothing."""
+    check_settings({name: value for name, value in changes.items() if value is not None or name not in SETTINGS})
+    with transaction.atomic():
+        locked = Project.objects.select_for_update().get(pk=project.pk)
+        kept = {name: value for name, value in {**locked.settings, **changes}.items() if value is not None}
+        if kept != locked.settings:
+            locked.settings = kept
+            locked.save(update_fields=["settings"])
+            audit.note(locked, actor, "project.settings", locked.slug, changed=sorted(changes))
     forget_cached()
     return locked
 
@@ -99,24 +136,57 @@ def add_member(*, project: Project, actor: Actor, email: str, role: str, passwor
     """Adds a person, or changes the role of one who is there. A password is set only for someone new.
 
     Somebody who has an account already keeps their password: an owner of one project must not be able
-    to take over a person who also belongs to another.
+    to take over a person who also belongs to another. The operator, on the command line, may.
     """
     email = email.strip().lower()
-    if "@" not in email or len(email) > 150:
+    if not _EMAIL.match(email) or len(email) > 150:
         raise Invalid("email takes an e-mail address.", fields={"email": "is not an e-mail address"})
-    if role not in Role.values:
-        raise Invalid(f"role takes one of {', '.join(Role.values)}.", fields={"role": "is not a role"})
+    _check_role(actor, role)
+    is_operator = actor == SYSTEM
     with transaction.atomic():
         user, is_new = User.objects.get_or_create(username=email, defaults={"email": email})
-        if is_new:
+        if is_new or (is_operator and password):
+            if password and not is_operator:
+                _check_password(password, user)
             user.set_password(password)
             user.save(update_fields=["password"])
-        before = project.members.filter(user=user).first()
-        if before and before.role == Role.OWNER and role != Role.OWNER:
-            _keep_an_owner(project, before)
-        member, _ = Member.objects.update_or_create(project=project, user=user, defaults={"role": role})
-        audit.note(project, actor, "member.set", f"user:{user.pk}", role=role)
+        member, is_added = Member.objects.get_or_create(project=project, user=user, defaults={"role": role})
+        if not is_added:
+            return _set_role(member, actor, role)
+        audit.note(project, actor, "member.add", f"user:{user.pk}", role=role)
     return member
+
+
+def change_role(*, member: Member, actor: Actor, role: str) -> Member:
+    """Gives a member another role. The last owner keeps theirs; twice is safe."""
+    _check_role(actor, role)
+    with transaction.atomic():
+        return _set_role(member, actor, role)
+
+
+def _set_role(member: Member, actor: Actor, role: str) -> Member:
+    if member.role == role:
+        return member
+    if member.role == Role.OWNER:
+        _keep_an_owner(member.project, member)
+    member.role = role
+    member.save(update_fields=["role"])
+    audit.note(member.project, actor, "member.role", f"user:{member.user_id}", role=role)
+    return member
+
+
+def _check_role(actor: Actor, role: str) -> None:
+    if role not in Role.values:
+        raise Invalid(f"role takes one of {', '.join(Role.values)}.", fields={"role": "is not a role"})
+    check_may_grant(actor, SCOPES_OF_ROLE[Role(role)])
+
+
+def _check_password(password: str, user: User) -> None:
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        sentence = " ".join(error.messages)
+        raise Invalid(sentence, fields={"password": sentence}) from error
 
 
 def remove_member(*, member: Member, actor: Actor) -> None:

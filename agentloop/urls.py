@@ -2,13 +2,31 @@
 
 from django.urls import include, path
 
+import agentloop.account_urls
+import agentloop.admin_urls
 import review.urls
+from agentloop import health, metrics, reference, schema
+from review import overview
 
 api = [
     *review.urls.api,
+    *agentloop.admin_urls.api,
 ]
 
 urlpatterns = [
     *api,
     path("p/<slug:project>/", include(api)),
+    path("", overview.overview, name="overview"),
+    path("p/<slug:project>/", overview.project_overview, name="project_overview"),
+    path("accounts/", include(agentloop.account_urls)),
+    path("api/schema/", schema.schema, name="schema"),
+    path("api/docs/", reference.reference, name="reference"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
 ]
+
+handler400 = "agentloop.error_pages.bad_request"
+handler403 = "agentloop.error_pages.forbidden"
+handler404 = "agentloop.error_pages.not_found"
+handler500 = "agentloop.error_pages.server_error"

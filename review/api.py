@@ -1,24 +1,28 @@
 """The review side of the JSON API: each view reads the request, calls one function, and answers."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.http import HttpRequest
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
 from agentloop.actors import Actor
-from agentloop.api import ApiView
-from agentloop.errors import AppError, Invalid
+from agentloop.api import ApiView, HotView
+from agentloop.errors import AppError, Invalid, as_app_error
 from agentloop.idempotency import MAX_KEY, once
 from agentloop.ids import read, shown
-from agentloop.models import Scope
-from agentloop.parsing import clean_text
-from agentloop.signing import feedback_url
+from agentloop.models import Project, Scope
+from agentloop.parsing import as_json_text, clean_text, read_object
+from agentloop.signing import NoSigningKey, feedback_url
+from agentloop.tenancy import Reach
 from review import errors, figures, filters, intake, memories, queue, removal, verdicts
 from review import serializers as s
+from review.gathering import log_turn
 from review.models import (
     Annotation,
     AnnotationSource,
@@ -69,7 +73,7 @@ class ReviewView(ApiView):
         text = self.request.query_params.get("limit", str(PAGE))
         if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_PAGE:
             raise errors.BadValue("limit", f"takes a whole number from 1 to {MAX_PAGE}.")
-        return int(text)
+        return int(text[:9])
 
     def filters(self, *own: str) -> filters.TurnFilter:
         params = self.request.query_params
@@ -80,25 +84,37 @@ class ReviewView(ApiView):
 # --- logging turns --------------------------------------------------------------------------------------------
 
 
-class IntakeView(ReviewView):
+class IntakeView(ReviewView, HotView):
+    """What is refused is counted: clients swallow the error, so its owner must be able to see it."""
+
+    def post(self, request: Request) -> Response:
+        status, answer = self.work(request.auth, request._request)
+        return Response(answer, status=status)
+
     def handle_exception(self, exc: Exception) -> Response:
-        """What is refused is counted: clients swallow the error, so its owner must be able to see it."""
         reach = self.request.auth if getattr(self.request, "_auth", None) else None
-        if self.request.method == "POST" and reach is not None:
-            count_refusal(reach.project, getattr(exc, "code", type(exc).__name__))
+        if self.request.method == "POST":
+            self.refused(reach, as_app_error(exc) or AppError())
         return super().handle_exception(exc)
 
-    def logged(self, logged: intake.Logged, turn: intake.NewTurn) -> dict[str, Any]:
-        answer = logged.as_answer()
-        if turn.want_feedback_url:
-            answer["feedback_url"] = feedback_url(self.project, turn_id=logged.turn_id)
-        return answer
+    def refused(self, reach: Reach | None, error: AppError) -> None:
+        if reach is not None:
+            count_refusal(reach.project, error.code)
+
+
+def _logged_shape(project: Project, logged: intake.Logged, turn: intake.NewTurn) -> dict[str, Any]:
+    answer = logged.as_answer()
+    if turn.want_feedback_url:
+        # The turn is stored by now: without a key to sign with, its link alone is left out.
+        with suppress(NoSigningKey):
+            answer["feedback_url"] = feedback_url(project, turn_id=logged.turn_id)
+    return answer
 
 
 class TurnsView(IntakeView):
     scopes: ClassVar = {"POST": Scope.INGEST, "GET": Scope.READ}
 
-    @extend_schema(
+    post = extend_schema(
         operation_id="log_turn",
         summary="Log a turn",
         description="Stores a turn for review, or counts it into the pending turn with the same question and "
@@ -106,12 +122,12 @@ class TurnsView(IntakeView):
         request=s.TurnIn,
         parameters=[IDEMPOTENCY_HEADER],
         responses={201: s.TurnLogged, 200: s.TurnLogged},
-    )
-    def post(self, request: Request) -> Response:
-        logged, turn = intake.log_turn(
-            self.project, self.body(), idempotency_key=request.headers.get("Idempotency-Key", "")
-        )
-        return Response(self.logged(logged, turn), status=200 if logged.was_duplicate else 201)
+    )(IntakeView.post)
+
+    def work(self, reach: Reach, request: HttpRequest) -> tuple[int, dict[str, Any]]:
+        key = request.META.get("HTTP_IDEMPOTENCY_KEY", "")
+        logged, turn = log_turn(reach.project, read_object(request), idempotency_key=key)
+        return (200 if logged.was_duplicate else 201), _logged_shape(reach.project, logged, turn)
 
     @extend_schema(
         operation_id="list_turns",
@@ -151,26 +167,28 @@ class TurnsView(IntakeView):
 class TurnBatchView(IntakeView):
     scopes: ClassVar = {"POST": Scope.INGEST}
 
-    @extend_schema(
+    post = extend_schema(
         operation_id="log_turns",
         summary="Log up to 500 turns",
         description="Each turn has its own result, in order; one that is refused spoils no other.",
         request=s.BatchIn,
         responses=s.BatchLogged,
-    )
-    def post(self, request: Request) -> Response:
-        items = self.body().get("turns")
+    )(IntakeView.post)
+
+    def work(self, reach: Reach, request: HttpRequest) -> tuple[int, dict[str, Any]]:
+        items = read_object(request).get("turns")
         if not isinstance(items, list) or len(items) > intake.MAX_BATCH:
             raise Invalid(f"`turns` takes a list of up to {intake.MAX_BATCH} turns.", fields={"turns": "takes a list"})
-        results = [self._result(result) for result in intake.log_turns(self.project, items)]
+        results = [_result_shape(reach.project, result) for result in intake.log_turns(reach.project, items)]
         refused = sum(result["status"] == "refused" for result in results)
-        return Response({"accepted": len(results) - refused, "refused": refused, "results": results})
+        return 200, {"accepted": len(results) - refused, "refused": refused, "results": results}
 
-    def _result(self, result: Any) -> dict[str, Any]:
-        if isinstance(result, AppError):
-            count_refusal(self.project, result.code)
-            return {"status": "refused", "error": result.sentence, "code": result.code}
-        return self.logged(*result)
+
+def _result_shape(project: Project, result: Any) -> dict[str, Any]:
+    if isinstance(result, AppError):
+        count_refusal(project, result.code)
+        return {"status": "refused", "error": result.sentence, "code": result.code}
+    return _logged_shape(project, *result)
 
 
 class TurnView(ReviewView):
@@ -240,7 +258,7 @@ class ClaimView(ReviewView):
             return queue.claim_given(self.project, actor, id_of("turn", given["turn_id"], errors.TurnNotFound))
         if given["filters"]:
             lists = {
-                name: [str(part) for part in (value if isinstance(value, list) else [value])]
+                name: [as_json_text(part) for part in (value if isinstance(value, list) else [value])]
                 for name, value in given["filters"].items()
             }
             return queue.claim_matching(self.project, actor, filters.read_filter(self.project.id, lists))
@@ -522,12 +540,12 @@ class MemorySearchView(ReviewView):
     )
     def post(self, request: Request) -> Response:
         body = self.body()
-        limit, tags = body.get("limit"), body.get("tags")
+        limit, tags, user_id = body.get("limit"), body.get("tags"), body.get("user_id")
         found = memories.search(
             self.project,
-            str(body.get("query") or ""),
+            as_json_text(body.get("query") or ""),
             limit=int(limit) if isinstance(limit, int | float) else 3,
-            user_id=str(body.get("user_id") or ""),
+            user_id="" if user_id is None else as_json_text(user_id),
             tags=[str(tag) for tag in tags] if isinstance(tags, list) else [],
         )
         return Response({"memories": found})

@@ -69,6 +69,12 @@ class NotLatest(Conflict):
     code = "not_latest"
 
 
+class TwinMerged(Conflict):
+    """The same was logged again and merged into this turn when it was reopened: judge or dismiss it instead."""
+
+    code = "twin_merged"
+
+
 class AlreadyUndone(Conflict):
     """This act has been undone already."""
 

@@ -7,8 +7,8 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from agentloop.models import Project, RefusalCount
+from agentloop.sql import run
 from review.models import ExpiredCount, Status, Turn
-from review.sql import run
 
 # The counter holds what the worker has indexed. What it hasn't yet, and what has expired since, is counted
 # from two small indexes, so the total is exact whenever one looks and costs the same at a million turns.

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +12,10 @@ from uuid import UUID
 
 from django.db.models import BooleanField, Q
 from django.db.models.expressions import RawSQL
+from django.utils import timezone
 
+from agentloop.parsing import read_time
 from review.errors import BadValue
-from review.intake import read_time
 from review.models import Status, Turn, TurnQuerySet
 from review.words import words
 
@@ -54,7 +56,7 @@ def read_filter(project_id: UUID, given: Mapping[str, list[str]]) -> TurnFilter:
     for name, values in given.items():
         for value in values:
             conditions.append(_condition(project_id, name, value))
-    status = given.get("status", [None])[-1]
+    status = next(iter(given.get("status", ())), None)
     return TurnFilter(tuple(conditions), status, given)
 
 
@@ -63,6 +65,9 @@ def _condition(project_id: UUID, name: str, value: str) -> Any:
         if value not in Status.values:
             raise BadValue("status", f"takes one of {', '.join(Status.values)}.")
         return Q(status=value)
+    if name == "claimed_by":
+        # As the API shows it: a claim that has lapsed is none.
+        return Q(claimed_by=value, claimed_until__gt=timezone.now())
     if name in _EQUAL:
         return Q(**{name: value})
     if name == "tag":
@@ -72,14 +77,14 @@ def _condition(project_id: UUID, name: str, value: str) -> Any:
     if name == "q":
         return _text(project_id, value)
     if name in _TIMES:
-        return Q(**{_TIMES[name]: _time(name, value)})
+        return Q(**{_TIMES[name]: time_of(name, value)})
     if name == "min_occurrences":
         return Q(occurrences__gte=_whole(name, value))
     empty = {"escalated": Q(escalated_by=""), "truncated": Q(truncated=[])}[name]
     return ~empty if _flag(name, value) else empty
 
 
-def _time(name: str, value: str) -> datetime:
+def time_of(name: str, value: str) -> datetime:
     moment = read_time(value)
     if moment is None:
         raise BadValue(name, "takes a time such as 2026-01-31T09:00:00Z.")
@@ -117,7 +122,7 @@ def _signal(text: str) -> Any:
         "CASE WHEN jsonb_typeof(review_turn.signals -> %s) = 'number' "
         f"THEN (review_turn.signals ->> %s)::numeric {sign} %s ELSE false END"
     )
-    return Q(signals__has_key=name) & Q(RawSQL(sql, [name, name, number], output_field=BooleanField()))
+    return Q(signals__has_key=name) & Q(RawSQL(sql, [name, name, number], output_field=BooleanField()))  # noqa: S611
 
 
 def _scalar(text: str) -> Any:
@@ -125,7 +130,8 @@ def _scalar(text: str) -> Any:
         value = json.loads(text, parse_constant=lambda name: name)
     except (ValueError, RecursionError):
         return text
-    return text if isinstance(value, dict | list) else value
+    is_scalar = not isinstance(value, dict | list | float) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_scalar else text
 
 
 def text_query(text: str) -> str | None:
@@ -141,7 +147,7 @@ def _text(project_id: UUID, text: str) -> Any:
     sql = """review_turn.id IN (
         SELECT turn_id FROM review_turnindex WHERE project_id = %s AND document @@ %s::tsquery
     )"""
-    return Q(RawSQL(sql, [project_id, query], output_field=BooleanField()))
+    return Q(RawSQL(sql, [project_id, query], output_field=BooleanField()))  # noqa: S611
 
 
 # --- order and pages ------------------------------------------------------------------------------------------
@@ -176,7 +182,7 @@ def _after(order: tuple[str, ...], values: list[Any]) -> Any:
     sign = "<" if order[0].startswith("-") else ">"
     names = [name.lstrip("-") for name in order]
     row = f"({', '.join(f'review_turn.{name}' for name in names)}) {sign} ({', '.join(['%s'] * len(names))})"
-    return Q(RawSQL(row, values, output_field=BooleanField()))
+    return Q(RawSQL(row, values, output_field=BooleanField()))  # noqa: S611
 
 
 def _cursor(sort: str, order: Iterable[str], last: Turn) -> str:
@@ -193,6 +199,6 @@ def _read_cursor(cursor: str, sort: str) -> list[Any]:
         names = [name.lstrip("-") for name in _ORDERS[sort]]
         if made_for == sort and len(values) == len(names):
             return [readers[name](value) for name, value in zip(names, values, strict=True)]
-    except (ValueError, TypeError, RecursionError, AttributeError):
+    except (ValueError, TypeError, RecursionError, AttributeError, OverflowError):
         pass
     raise BadValue("cursor", "is not one that this list gave: take `next_cursor` of the page before, as it is.")

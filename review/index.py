@@ -9,8 +9,8 @@ import orjson
 from django.db import transaction
 
 from agentloop.models import Project
+from agentloop.sql import run
 from review.models import Status
-from review.sql import run
 from review.words import words
 
 BATCH = 500
@@ -114,7 +114,9 @@ def reconcile_counters(project: Project) -> dict[str, int]:
         run("LOCK TABLE review_turnindex, review_turncounter IN SHARE ROW EXCLUSIVE MODE", [])
         counted = dict(
             run(
-                "SELECT facet, count(*) FROM review_turnindex, unnest(facets) AS facet WHERE project_id = %s GROUP BY 1",
+                """
+                SELECT facet, count(*) FROM review_turnindex, unnest(facets) AS facet WHERE project_id = %s GROUP BY 1
+                """,
                 [project.id],
             )
         )

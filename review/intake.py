@@ -1,25 +1,23 @@
 """Logging turns: what a client sent becomes pending turns, merged with their twins, in one statement for a batch."""
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
 from django.db import transaction
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from agentloop.errors import AppError, Invalid
 from agentloop.ids import new_id, shown
+from agentloop.masking import Mask, masked, masker
 from agentloop.models import Project
-from agentloop.parsing import as_json_text, clean_text
-from review.masking import Mask, masked, masker
+from agentloop.parsing import as_json_text, read_time
+from agentloop.sql import run, run_positional, with_retries
 from review.priority import PRIORITY_SQL, RANK_SQL, rank_of, signal_reasons
-from review.sql import run, with_retries
 from review.words import folded
 
 MAX_BATCH = 500
@@ -40,6 +38,8 @@ LIFTED: dict[str, tuple[str, ...]] = {
     "idempotency_key": ("idempotency_key",),
     "want_feedback_url": ("want_feedback_url",),
 }
+# An earlier spelling wins over a later one.
+_SPELT = {spelling: name for name, spellings in LIFTED.items() for spelling in reversed(spellings)}
 NAMES = ("trace_id", "goal", "model", "path_id", "pipeline_id")
 
 
@@ -112,7 +112,7 @@ def read_turn(item: Any, rules: IntakeRules, now: datetime, idempotency_key: str
     if item.get("question") is None or item.get("agent_response") is None:
         raise _missing(item)
     metadata = _as_object("metadata", item.get("metadata"))
-    said = {name: _lifted(name, item, metadata) for name in LIFTED}
+    said = _lifted(item, metadata)
     signals = _as_object("signals", item.get("signals"))
     question, response = as_json_text(item["question"]), as_json_text(item["agent_response"])
     if rules.mask:
@@ -134,21 +134,21 @@ def read_turn(item: Any, rules: IntakeRules, now: datetime, idempotency_key: str
         "truncated": truncated,
         "signals": signals,
         "metadata": metadata,
-        "tags": _tags(said["tags"]),
+        "tags": _tags(said.get("tags"), rules.mask),
         "user_id": _name(item.get("user_id"), rules.mask),
         "session_id": _name(item.get("session_id"), rules.mask),
-        **{name: _name(said[name]) for name in NAMES},
-        "sample_rate": _share(said["sample_rate"]),
+        **{name: _name(said.get(name)) for name in NAMES},
+        "sample_rate": _share(said.get("sample_rate")),
         "occurrences": 1,
         "reasons": reasons,
         "priority": priority,
         "rank": rank_of(priority, 1, now),
         "logged_at": now,
-        "occurred_at": _past_time(said["occurred_at"], now),
+        "occurred_at": _past_time(said.get("occurred_at"), now),
         "expires_at": now + rules.ttl,
     }
-    key = idempotency_key or _name(said["idempotency_key"])
-    return NewTurn(row, key, bool(said["want_feedback_url"]))
+    key = idempotency_key or _name(said.get("idempotency_key"))
+    return NewTurn(row, key, bool(said.get("want_feedback_url")))
 
 
 def _missing(item: Mapping[str, Any]) -> MissingText:
@@ -163,11 +163,11 @@ def content_hash(question: str, response: str) -> UUID:
     return UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest())
 
 
-def _lifted(name: str, item: Mapping[str, Any], metadata: Mapping[str, Any]) -> Any:
-    value = item.get(name)
-    if value is not None:
-        return value
-    return next((metadata[key] for key in LIFTED[name] if metadata.get(key) is not None), None)
+def _lifted(item: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What the turn says by these names, at its top level or inside `metadata`; the top level wins."""
+    said = {name: metadata[key] for key, name in _SPELT.items() if metadata.get(key) is not None}
+    said.update((name, item[name]) for name in LIFTED if item.get(name) is not None)
+    return said
 
 
 def _as_object(name: str, value: Any) -> dict[str, Any]:
@@ -214,9 +214,9 @@ def _name(value: Any, mask: Mask | None = None) -> str:
     return mask(text) if mask else text
 
 
-def _tags(value: Any) -> list[str]:
+def _tags(value: Any, mask: Mask | None = None) -> list[str]:
     parts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
-    texts = (as_json_text(part).strip()[:MAX_TAG] for part in parts if part is not None)
+    texts = (_name(part, mask).strip()[:MAX_TAG] for part in parts if part is not None)
     return list(dict.fromkeys(text for text in texts if text))[:MAX_TAGS]
 
 
@@ -229,26 +229,6 @@ def _past_time(value: Any, now: datetime) -> datetime:
     """The client's time where it can be read and is not in the future, else the server's."""
     moment = read_time(value)
     return moment if moment is not None and moment <= now else now
-
-
-def read_time(value: Any) -> datetime | None:
-    """ISO 8601 or Unix seconds; a time without a zone is UTC."""
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return datetime.fromtimestamp(value, UTC)
-        moment = parse_datetime(value) if isinstance(value, str) else None
-        if moment is None:
-            return None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def log_turn(project: Project, item: Any, *, idempotency_key: str = "") -> tuple[Logged, NewTurn]:
-    """Stores one turn, or counts it into its pending twin. Raises what `read_turn` refuses."""
-    turn = read_turn(item, IntakeRules.of(project), timezone.now(), clean_text(idempotency_key)[:MAX_NAME])
-    return store(project, [turn])[0], turn
 
 
 def log_turns(project: Project, items: Sequence[Any]) -> list[tuple[Logged, NewTurn] | AppError]:
@@ -371,35 +351,30 @@ _COLUMNS: dict[str, str] = {
 _OCCURRENCE = "signals, user_id, session_id, trace_id, goal, model, path_id, pipeline_id, sample_rate, occurred_at"
 _NAMES = ", ".join(_COLUMNS)
 _RECORD = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
-_REASONS = "(twin.reasons || excluded.reasons)"
+# What a much-repeated turn gathers is bounded too: past 64 kB it keeps what it has.
+_MOST_GATHERED = 65_536
+_SIGNALS, _REASONS = (
+    f"(twin.{name} || CASE WHEN pg_column_size(twin.{name}) < {_MOST_GATHERED} THEN excluded.{name} ELSE '{{}}' END)"
+    for name in ("signals", "reasons")
+)
 _OCCURRENCES = "(twin.occurrences + excluded.occurrences)"
 
-# The signals that a much-repeated turn gathers are bounded too: past 64 kB it keeps what it has.
+# A twin that has expired and is not yet swept takes no part: its row is passed over, and not answered.
 STORE_SQL = f"""
 WITH input AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(turns)s::json) AS given({_RECORD})
-), dead AS (
-    -- An index's predicate can't know the time, so an expired, unswept twin must leave the merging first.
-    SELECT twin.id FROM review_turn AS twin JOIN input USING (content_hash)
-    WHERE twin.project_id = %(project)s AND twin.status = 'pending' AND twin.expires_at <= now()
-    ORDER BY twin.content_hash FOR UPDATE OF twin
-), retired AS (
-    UPDATE review_turn SET content_hash = NULL WHERE id IN (SELECT id FROM dead) RETURNING 1
-), stored AS (
+    SELECT * FROM json_to_recordset($2::json) AS given({_RECORD})
+), /* first */ stored AS (
     INSERT INTO review_turn AS twin (
         {_NAMES}, project_id, status, last_seen_at, claimed_by, draw, escalated_by, escalation_note, dismissed_reason
     )
     SELECT {", ".join("input." + name for name in _COLUMNS)},
-        %(project)s, 'pending', input.logged_at, '', '', '', '', ''
-    -- Counting the retired makes that update run before this insert looks for twins.
-    FROM input, (SELECT count(*) FROM retired) AS after_retiring
+        $1, 'pending', input.logged_at, '', '', '', '', ''
+    FROM input /* after first */
     ORDER BY input.content_hash
     ON CONFLICT (project_id, content_hash) WHERE status = 'pending' DO UPDATE SET
         occurrences = {_OCCURRENCES},
-        signals = CASE WHEN pg_column_size(twin.signals) < 65536
-            THEN twin.signals || excluded.signals ELSE twin.signals END,
-        reasons = CASE WHEN pg_column_size(twin.reasons) < 65536
-            THEN {_REASONS} ELSE twin.reasons END,
+        signals = {_SIGNALS},
+        reasons = {_REASONS},
         priority = {PRIORITY_SQL.format(reasons=_REASONS)},
         rank = {
     RANK_SQL.format(
@@ -413,20 +388,40 @@ WITH input AS MATERIALIZED (
         model = CASE WHEN twin.model = '' THEN excluded.model ELSE twin.model END,
         last_seen_at = greatest(twin.last_seen_at, excluded.last_seen_at),
         expires_at = greatest(twin.expires_at, excluded.expires_at)
+        WHERE twin.expires_at > now()
     RETURNING twin.id, twin.content_hash
 ), repeated AS (
     INSERT INTO review_occurrence (project_id, turn_id, {_OCCURRENCE})
-    SELECT %(project)s, stored.id, {", ".join("input." + name for name in _OCCURRENCE.split(", "))}
+    SELECT $1, stored.id, {", ".join("input." + name for name in _OCCURRENCE.split(", "))}
     FROM input JOIN stored USING (content_hash) WHERE stored.id <> input.id
     UNION ALL
-    SELECT %(project)s, stored.id, {", ".join("extra." + name for name in _OCCURRENCE.split(", "))}
-    FROM json_to_recordset(%(extras)s::json) AS extra({_RECORD}) JOIN stored USING (content_hash)
+    SELECT $1, stored.id, {", ".join("extra." + name for name in _OCCURRENCE.split(", "))}
+    FROM json_to_recordset($3::json) AS extra({_RECORD}) JOIN stored USING (content_hash)
 ), marked AS (
-    INSERT INTO review_staleturn (turn_id, project_id) SELECT id, %(project)s FROM stored ORDER BY id
-    ON CONFLICT DO NOTHING
+    -- An update that changes nothing locks a mark that is there: the worker must not take it, read the turn
+    -- as it was before this commits, and leave it unmarked.
+    INSERT INTO review_staleturn (turn_id, project_id) SELECT id, $1 FROM stored ORDER BY id
+    ON CONFLICT (turn_id) DO UPDATE SET project_id = excluded.project_id
 )
 SELECT id, content_hash FROM stored
 """
+
+# An index's predicate can't know the time, so where an expired, unswept twin stands in the way it leaves the
+# merging first, in the same statement: counting the retired makes that update run before the insert looks for
+# twins. Kept apart from the statement above, which nearly always does, because the look for the dead costs as
+# much as the rest, and much more by a plan that was made while the table was empty.
+STORE_OVER_EXPIRED_SQL = STORE_SQL.replace(
+    "/* first */",
+    """
+dead AS (
+    SELECT id FROM review_turn
+    WHERE project_id = $1 AND content_hash IN (SELECT content_hash FROM input)
+        AND status = 'pending' AND expires_at <= now()
+    ORDER BY content_hash FOR UPDATE
+), retired AS (
+    UPDATE review_turn SET content_hash = NULL WHERE id IN (SELECT id FROM dead) RETURNING 1
+),""",
+).replace("/* after first */", ", (SELECT count(*) FROM retired) AS after_retiring")
 
 
 def _merge_or_insert(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:
@@ -442,16 +437,23 @@ def _merge_or_insert(project: Project, turns: Sequence[NewTurn]) -> list[Logged]
         else:
             _put_together(twin, turn.row)
             extras.append(turn.row)
-    rows = run(
-        STORE_SQL,
-        {"project": project.id, "turns": _json_rows(first.values()), "extras": _json_rows(extras)},
-    )
-    stored = {content: turn_id for turn_id, content in rows}
+    stored = _run_store(STORE_SQL, project, first.values(), extras)
+    while missing := [row for content, row in first.items() if content not in stored]:
+        of_missing = [row for row in extras if row["content_hash"] not in stored]
+        stored |= _run_store(STORE_OVER_EXPIRED_SQL, project, missing, of_missing)
     answers = []
     for turn in turns:
         turn_id = stored[turn.row["content_hash"]]
         answers.append(Logged(turn_id, was_duplicate=turn_id != turn.row["id"]))
     return answers
+
+
+def _run_store(
+    sql: str, project: Project, rows: Iterable[Mapping[str, Any]], extras: Sequence[Mapping[str, Any]]
+) -> dict[UUID, UUID]:
+    """The turns' ids by their content."""
+    found = run_positional(sql, [project.id, _json_rows(rows), _json_rows(extras)])
+    return {content: turn_id for turn_id, content in found}
 
 
 def _put_together(twin: dict[str, Any], row: Mapping[str, Any]) -> None:

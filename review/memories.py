@@ -18,9 +18,9 @@ from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.ids import shown
 from agentloop.models import Project
+from agentloop.sql import run
 from review import errors
 from review.models import Annotation, Memory
-from review.sql import run
 from review.words import folded, words
 
 CANDIDATES = 200
@@ -41,33 +41,42 @@ def fact_of(correction: str) -> str:
     return " ".join(correction.split())
 
 
-def remember(project: Project, annotation: Annotation) -> Remembered | None:
+def lock_memories(project_id: UUID) -> None:
+    """Whoever changes memories does it alone in their project, until the transaction ends.
+
+    So two like corrections at once can't both make a new memory, and none is linked to one that is just going.
+    Taken after the rows of turns and annotations, before those of memories.
+    """
+    run("SELECT pg_advisory_xact_lock(hashtextextended('memories:' || %s::text, 0))", [project_id])
+
+
+def remember(project: Project, annotation: Annotation, vanished: Memory | None = None) -> Remembered | None:
     """Takes a standing annotation's correction into a memory: a like one that is there, else a new one.
 
-    Runs in the annotation's transaction. Takes the project's lock for memories, so that two like corrections
-    at once can't both make a new one.
+    `vanished` is the memory that went with what the annotation said before: the new one takes its place.
+    Runs in the annotation's transaction.
     """
     if not annotation.correction.strip():
         return None
-    run("SELECT pg_advisory_xact_lock(hashtextextended('memories:' || %s::text, 0))", [project.id])
-    memory, likeness = _most_like(project, annotation)
+    lock_memories(project.id)
     threshold = project.setting("memory_threshold")
+    memory, likeness = _most_like(project, annotation, threshold)
     if memory is not None and likeness >= threshold:
         _link(annotation, memory.id)
         rebuild_memories([memory.id])
         return Remembered(memory.id, is_new=False, likeness=likeness)
-    memory = Memory(project=project, created_at=timezone.now())
+    memory = vanished or Memory(project=project, created_at=timezone.now())
     _link(annotation, memory.id)
     _write(memory, [annotation])
-    return Remembered(memory.id, is_new=True, likeness=likeness if memory else None)
+    return Remembered(memory.id, is_new=True, likeness=None)
 
 
-def _link(annotation: Annotation, memory_id: UUID) -> None:
+def _link(annotation: Annotation, memory_id: UUID | None) -> None:
     annotation.memory_id = memory_id
     annotation.save(update_fields=["memory"])
 
 
-def _most_like(project: Project, annotation: Annotation) -> tuple[Memory | None, float]:
+def _most_like(project: Project, annotation: Annotation, threshold: float) -> tuple[Memory | None, float]:
     """The memory most like a correction, among those of the same user that share words with it."""
     text = f"{annotation.question} {annotation.correction}"
     query = " | ".join(f"'{word}'" for word in words(text)[:QUERY_WORDS])
@@ -83,16 +92,19 @@ def _most_like(project: Project, annotation: Annotation) -> tuple[Memory | None,
         candidates = candidates.filter(id__in=[memory_id for (memory_id,) in found])
     best: tuple[Memory | None, float] = (None, 0.0)
     for memory in candidates.order_by("id")[:CANDIDATES]:
-        likeness = _likeness(annotation, memory)
+        likeness = _likeness(annotation, memory, threshold)
         if likeness > best[1]:
             best = (memory, likeness)
     return best
 
 
-def _likeness(annotation: Annotation, memory: Memory) -> float:
-    """How nearly two corrections say the same to nearly the same question: the lesser of both likenesses."""
-    facts = fuzz.ratio(folded(annotation.correction), folded(memory.fact))
-    questions = fuzz.ratio(folded(annotation.question), folded(memory.question))
+def _likeness(annotation: Annotation, memory: Memory, cutoff: float) -> float:
+    """How nearly two corrections say the same to nearly the same question: the lesser of both likenesses.
+
+    0 below the cutoff, beyond which long texts would take long to compare.
+    """
+    facts = fuzz.ratio(folded(annotation.correction), folded(memory.fact), score_cutoff=cutoff * 100)
+    questions = fuzz.ratio(folded(annotation.question), folded(memory.question), score_cutoff=cutoff * 100)
     return round(min(facts, questions) / 100, 4)
 
 
@@ -115,7 +127,7 @@ def _write(memory: Memory, said: Sequence[Annotation]) -> None:
     memory.fact, memory.question = fact_of(newest.correction), newest.question
     memory.user_id, memory.metadata, memory.source_id = newest.user_id, newest.metadata, newest.id
     memory.tags = list(dict.fromkeys(tag for annotation in said for tag in annotation.tags))
-    memory.updated_at = timezone.now()
+    memory.updated_at = newest.updated_at
     found = words(f"{memory.fact} {memory.question}")
     run(
         """
@@ -143,14 +155,17 @@ def _write(memory: Memory, said: Sequence[Annotation]) -> None:
     )
 
 
-def forget(annotation: Annotation) -> None:
-    """Takes an annotation out of its memory, in the annotation's transaction."""
-    memory_id = annotation.memory_id
-    if memory_id is None:
-        return
-    annotation.memory_id = None
-    annotation.save(update_fields=["memory"])
-    rebuild_memories([memory_id])
+def forget(annotation: Annotation) -> Memory | None:
+    """Takes an annotation out of its memory, in the annotation's transaction; answers a memory that went with it."""
+    if annotation.memory_id is None:
+        return None
+    lock_memories(annotation.project_id)
+    before = Memory.objects.filter(id=annotation.memory_id)
+    memory = before.first()
+    _link(annotation, None)
+    if memory is not None:
+        rebuild_memories([memory.id])
+    return None if before.exists() else memory
 
 
 # --- search ---------------------------------------------------------------------------------------------------
@@ -160,13 +175,15 @@ _SEARCH_SQL = """
 WITH size AS (SELECT count(*) AS memories FROM review_memory WHERE project_id = %(project)s {only_user}),
 asked AS (
     SELECT word, ln(1 + size.memories / greatest(0.5, (
-        SELECT count(*) FROM review_memory WHERE project_id = %(project)s {only_user} AND document @@ quote_literal(word)::tsquery
+        SELECT count(*) FROM review_memory
+        WHERE project_id = %(project)s {only_user} AND document @@ quote_literal(word)::tsquery
     ))) AS weight
     FROM unnest(%(words)s::text[]) AS word, size
 ), total AS (SELECT sum(weight) AS weight FROM asked)
 SELECT memory.id, memory.fact, memory.tags, memory.source_id, memory.created_at,
-    least(1, greatest(0, (SELECT sum(asked.weight) FROM asked WHERE memory.document @@ quote_literal(asked.word)::tsquery)
-        / nullif(total.weight, 0)))::float8 AS score
+    least(1, greatest(0, (
+        SELECT sum(asked.weight) FROM asked WHERE memory.document @@ quote_literal(asked.word)::tsquery
+    ) / nullif(total.weight, 0)))::float8 AS score
 FROM review_memory AS memory, total
 WHERE memory.project_id = %(project)s {only_user} AND memory.tags @> %(tags)s::text[]
     AND memory.document @@ %(query)s::tsquery
@@ -217,6 +234,7 @@ def search(
 def revoke(project: Project, actor: Actor, memory_id: UUID) -> None:
     """Takes a memory away from agents; its annotations stay."""
     with transaction.atomic():
+        lock_memories(project.id)
         deleted, _ = Memory.objects.filter(project=project, id=memory_id).delete()
         if not deleted:
             raise errors.MemoryNotFound

@@ -40,9 +40,9 @@ def _strength(name: str, value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if name == "confidence":
             # Confidence is a reason to look when it is low. Some agents speak of percent.
-            share = value / 100 if value > 1 else value
-            return 1.0 - min(max(share, 0.0), 1.0)
-        return min(max(float(value), -NUMBER_CAP), NUMBER_CAP)
+            share = min(value, 100) / 100 if value > 1 else value
+            return 1.0 - float(max(share, 0.0))
+        return float(min(max(value, -NUMBER_CAP), NUMBER_CAP))
     return 1.0 if value else 0.0
 
 

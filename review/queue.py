@@ -12,19 +12,18 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from agentloop import audit
 from agentloop.actors import Actor
-from agentloop.ids import shown
 from agentloop.models import Project
+from agentloop.sql import run
 from review import errors
 from review.figures import pending_count
 from review.filters import TurnFilter
-from review.models import Draft, Occurrence, QueueAct, Skip, StaleTurn, Status, Turn, TurnRedirect
+from review.models import Draft, Occurrence, QueueAct, Skip, Status, Turn, TurnRedirect
 from review.priority import rank_of
-from review.sql import run
 
 Answer = TypeVar("Answer")
 DRAFT_LIFE = timedelta(days=7)
@@ -114,11 +113,12 @@ def claim_next(project: Project, actor: Actor) -> Done:
     attempts = []
     if actor.is_owner:
         attempts.append((f"turn.escalated_by <> '' AND {_NOT_SKIPPED}", _BY_RANK))
-    if random.random() < project.setting("random_share"):
+    if random.random() < project.setting("random_share"):  # noqa: S311 - a sample, not a secret
         done = _claim_at_random(project, actor, plain)
         if done:
             return done
-    attempts += [(plain, _BY_RANK), (f"turn.escalated_by = '' AND {_SKIPPED}", _BY_SKIP)]
+    skipped = _SKIPPED if actor.is_owner else f"turn.escalated_by = '' AND {_SKIPPED}"
+    attempts += [(plain, _BY_RANK), (skipped, _BY_SKIP)]
     for eligible, order in attempts:
         done = _claim(project, actor, eligible, order, draw="next")
         if done:
@@ -175,8 +175,9 @@ def claim_matching(project: Project, actor: Actor, filters: TurnFilter) -> Done:
         turns = filters.apply(Turn.objects.of(project).pending().unclaimed().awake())
         if not actor.is_owner:
             turns = turns.filter(escalated_by="")
+        turns = turns.by_priority().select_for_update(skip_locked=True, of=("self",))
         skipped = Skip.objects.filter(project=project, actor=actor.ref).values("turn_id")
-        turn = turns.exclude(id__in=skipped).by_priority().select_for_update(skip_locked=True, of=("self",)).first()
+        turn = turns.exclude(id__in=skipped).first() or turns.filter(id__in=skipped).first()
         if turn is None:
             raise errors.QueueEmpty
         return _take(turn, project, actor, draw="filter")
@@ -299,12 +300,11 @@ def close_reviewed(turn: Turn, actor: Actor, annotation_id: UUID) -> Done:
 
 
 def _close(turn: Turn, actor: Actor, act: str, details: dict[str, Any], **changes: Any) -> Done:
-    drafts = Draft.objects.filter(turn_id=turn.id, actor=actor.ref)
-    kept = {"draft": draft.body for draft in drafts}
-    drafts.delete()
-    return _act(
-        turn, actor, act, {**details, **kept}, closed_at=timezone.now(), snoozed_until=None, **UNCLAIMED, **changes
-    )
+    draft = Draft.objects.filter(turn_id=turn.id, actor=actor.ref).first()
+    if draft is not None:
+        details = {**details, "draft": draft.body}
+        draft.delete()
+    return _act(turn, actor, act, details, closed_at=timezone.now(), snoozed_until=None, **UNCLAIMED, **changes)
 
 
 def reopen(project: Project, actor: Actor, turn_id: UUID) -> Done:
@@ -314,7 +314,7 @@ def reopen(project: Project, actor: Actor, turn_id: UUID) -> Done:
         turn = find_turn(project, turn_id, lock=True)
         if turn.status == Status.PENDING:
             raise errors.AlreadyPending
-        absorbed = _absorb_twin(turn)
+        twin = _absorb_twin(turn)
         changes: dict[str, Any] = {
             "status": Status.PENDING,
             "closed_at": None,
@@ -325,7 +325,10 @@ def reopen(project: Project, actor: Actor, turn_id: UUID) -> Done:
             **UNCLAIMED,
         }
         audit.note(project, actor, "turn.reopen", turn.shown_id)
-        return _act(turn, actor, "reopen", {"absorbed": absorbed}, **changes)
+        done = _act(turn, actor, "reopen", {"absorbed": twin.shown_id if twin else None}, **changes)
+        if twin is not None:
+            _go_on(turn, twin)
+        return done
 
     return against_new_twins(put_back)
 
@@ -357,18 +360,23 @@ def restore(turn: Turn, before: Mapping[str, Any], project: Project) -> dict[str
     A state whose time is up is given a fresh one: whoever undoes wants the turn back.
     """
     state = {name: Turn._meta.get_field(name).to_python(before[name]) for name in STATE}
-    absorbed: str | None = None
+    twin: Turn | None = None
     if state["status"] == Status.PENDING:
         if turn.status != Status.PENDING:
-            absorbed = _absorb_twin(turn)
-        if state["expires_at"] <= timezone.now() or absorbed:
+            twin = _absorb_twin(turn)
+        if state["expires_at"] <= timezone.now() or twin:
             state["expires_at"] = max(state["expires_at"], _fresh_expiry(project))
+        # A logging since then has renewed the expiry, and that stands.
+        renewed = turn.last_seen_at + timedelta(days=project.setting("ttl_days"))
+        state["expires_at"] = max(state["expires_at"], min(turn.expires_at, renewed))
     _change(turn, **state)
-    return {"absorbed": absorbed}
+    if twin is not None:
+        _go_on(turn, twin)
+    return {"absorbed": twin.shown_id if twin else None}
 
 
 def against_new_twins(write: Callable[[], Answer]) -> Answer:
-    """Runs a write that makes a turn pending again: a twin logged between its look and its update makes it look anew."""
+    """Runs a write that makes a turn pending again; a twin logged between look and update makes it look anew."""
     for _ in range(5):
         try:
             with transaction.atomic():
@@ -379,11 +387,10 @@ def against_new_twins(write: Callable[[], Answer]) -> Answer:
     raise errors.Conflict("This turn is being logged again and again just now: try once more in a moment.")
 
 
-def _absorb_twin(turn: Turn) -> str | None:
+def _absorb_twin(turn: Turn) -> Turn | None:
     """Merges a newer pending twin into a turn that is about to be pending again; the twin's id then redirects.
 
-    Answers the twin's id. The older turn counts its occurrences, unites the signals, and takes over the twin's
-    claim, so that whoever holds the twin goes on undisturbed.
+    Answers the twin as it was. The older turn counts its occurrences and unites the signals.
     """
     if turn.content_hash is None:
         return None
@@ -400,7 +407,24 @@ def _absorb_twin(turn: Turn) -> str | None:
     _move_to(turn, twin)
     Turn.objects.filter(id=twin.id).delete()
     _gain(turn, twin)
-    return shown("turn", twin.id)
+    return twin
+
+
+def _go_on(turn: Turn, twin: Turn) -> None:
+    """What reviewers did with a twin holds for the turn that took it up: its holder goes on undisturbed.
+
+    That is an act of the holder's own, so that nobody takes the claim away by undoing what came before it.
+    """
+    _change(
+        turn,
+        expires_at=max(turn.expires_at, twin.expires_at),
+        escalated_by=turn.escalated_by or twin.escalated_by,
+        escalation_note=turn.escalation_note or twin.escalation_note,
+    )
+    if _is_held(twin):
+        held = ("claimed_by", "claimed_until", "claim_token", "draw", "draw_probability")
+        claim = {name: getattr(twin, name) for name in held}
+        _act(turn, Actor(twin.claimed_by, "", frozenset()), "claim", snoozed_until=None, **claim)
 
 
 _OF_OCCURRENCE = (
@@ -441,7 +465,7 @@ def _move_to(turn: Turn, twin: Turn) -> None:
     QueueAct.objects.filter(subject_id=twin.id).delete()
     TurnRedirect.objects.filter(to_turn_id=twin.id).update(to_turn_id=turn.id)
     TurnRedirect.objects.create(from_id=twin.id, project_id=turn.project_id, to_turn_id=turn.id)
-    StaleTurn.objects.get_or_create(turn_id=twin.id, defaults={"project_id": turn.project_id})
+    mark_stale(twin)
 
 
 def _gain(turn: Turn, twin: Turn) -> None:
@@ -519,9 +543,11 @@ def _change(turn: Turn, **changes: Any) -> None:
 
 
 def mark_stale(turn: Turn) -> None:
-    """The counters and the text index take up this turn again."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO review_staleturn (turn_id, project_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [turn.id, turn.project_id],
-        )
+    """The counters and the text index take up this turn again. A mark that is there is locked; see intake."""
+    run(
+        """
+        INSERT INTO review_staleturn (turn_id, project_id) VALUES (%s, %s)
+        ON CONFLICT (turn_id) DO UPDATE SET project_id = excluded.project_id
+        """,
+        [turn.id, turn.project_id],
+    )

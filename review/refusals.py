@@ -8,7 +8,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from agentloop.models import Project
-from review.sql import run
+from agentloop.sql import run
 
 _lock = threading.Lock()
 _held: Counter[tuple[UUID, str]] = Counter()

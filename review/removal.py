@@ -10,19 +10,30 @@ from django.utils import timezone
 from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.models import Project
-from review import errors
+from agentloop.sql import run, with_retries
+from review import errors, evidence
 from review.intake import IDEMPOTENCY_HOURS
-from review.memories import rebuild_memories
+from review.memories import lock_memories, rebuild_memories
 from review.queue import find_turn
-from review.sql import run, with_retries
 
 SWEEP_BATCH = 2000
+
+# First the turns and their marks are locked: the worker that indexes one of them now is waited for, so that
+# the next statement sees what it wrote.
+_LOCK_SQL = """
+WITH doomed AS MATERIALIZED (
+    SELECT id FROM review_turn AS turn
+    WHERE turn.project_id = %(project)s AND {which} ORDER BY id FOR UPDATE OF turn {skip_locked}
+), marks AS MATERIALIZED (
+    SELECT turn_id FROM review_staleturn WHERE turn_id IN (SELECT id FROM doomed) ORDER BY turn_id FOR UPDATE
+)
+SELECT ARRAY(SELECT id FROM doomed), (SELECT count(*) FROM marks)
+"""
 
 # One statement deletes a set of turns and all that hangs on them, and takes them out of the counters.
 _DELETE_SQL = """
 WITH doomed AS MATERIALIZED (
-    SELECT id, goal, signals, expires_at FROM review_turn AS turn
-    WHERE turn.project_id = %(project)s AND {which} FOR UPDATE OF turn {skip_locked}
+    SELECT id, goal, signals, expires_at FROM review_turn WHERE id = ANY(%(doomed)s)
 ), turns AS (DELETE FROM review_turn USING doomed WHERE review_turn.id = doomed.id),
 occurrences AS (DELETE FROM review_occurrence AS t USING doomed WHERE t.turn_id = doomed.id),
 skips AS (DELETE FROM review_skip AS t USING doomed WHERE t.turn_id = doomed.id),
@@ -48,7 +59,9 @@ SELECT (SELECT count(*) FROM doomed), ARRAY(SELECT DISTINCT memory_id FROM annot
 _COUNT_EXPIRED = """, unseen AS (
     INSERT INTO review_expiredcount (project_id, day, goal, signal, count)
     SELECT %(project)s, (expires_at AT TIME ZONE 'UTC')::date, goal, signal, count(*)
-    FROM doomed, LATERAL (SELECT '' AS signal UNION ALL SELECT left(key, 200) FROM jsonb_object_keys(doomed.signals) AS key) AS one
+    FROM doomed, LATERAL (
+        SELECT '' AS signal UNION SELECT left(key, 200) FROM jsonb_object_keys(doomed.signals) AS key
+    ) AS one
     GROUP BY 2, 3, 4 ORDER BY 2, 3, 4
     ON CONFLICT (project_id, day, goal, signal) DO UPDATE SET count = review_expiredcount.count + excluded.count
 )"""
@@ -67,8 +80,12 @@ _PAST_RETENTION = """turn.id IN (
 def _delete(
     project: Project, which: str, *, also: str = "", skip_locked: bool = False, **params: Any
 ) -> tuple[int, list[UUID]]:
-    sql = _DELETE_SQL.format(which=which, also=also, skip_locked="SKIP LOCKED" if skip_locked else "")
-    [(count, memories)] = run(sql, {"project": project.id, **params})
+    lock = _LOCK_SQL.format(which=which, skip_locked="SKIP LOCKED" if skip_locked else "")
+    with transaction.atomic():
+        [(doomed, _)] = run(lock, {"project": project.id, **params})
+        if not doomed:
+            return 0, []
+        [(count, memories)] = run(_DELETE_SQL.format(also=also), {"project": project.id, "doomed": doomed})
     return count, memories
 
 
@@ -91,6 +108,7 @@ def delete_turn(project: Project, actor: Actor, turn_id: UUID) -> None:
     with transaction.atomic():
         turn = find_turn(project, turn_id)
         _, memories = _delete(project, "turn.id = %(turn)s", turn=turn.id)
+        lock_memories(project.id)
         rebuild_memories(memories)
         audit.note(project, actor, "turn.delete", turn.shown_id)
 
@@ -105,6 +123,7 @@ def erase_user(project: Project, actor: Actor, user_id: str) -> dict[str, int]:
     theirs = """(turn.user_id = %(user)s OR turn.id IN (
         SELECT turn_id FROM review_occurrence WHERE project_id = %(project)s AND user_id = %(user)s))"""
     with transaction.atomic():
+        evidence.blank_texts_of(project, user_id)
         turns, of_turns = _delete(project, theirs, user=user_id)
         annotations = run(
             """
@@ -117,6 +136,7 @@ def erase_user(project: Project, actor: Actor, user_id: str) -> dict[str, int]:
             """,
             [project.id, user_id],
         )
+        lock_memories(project.id)
         memories = run(
             "DELETE FROM review_memory WHERE project_id = %s AND user_id = %s RETURNING id", [project.id, user_id]
         )

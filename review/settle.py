@@ -4,12 +4,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from django.db import transaction
 
 from agentloop.models import Project
 from agentloop.project_settings import SETTINGS
+from agentloop.sql import run
 from review.models import SettledWith
 from review.priority import RANK_SQL, signal_reasons
-from review.sql import run
 
 BATCH = 2000
 _START = UUID(int=0)
@@ -54,11 +55,17 @@ def _each_batch(project: Project, apply: Any) -> int:
 
 
 def _apply_ttl(project: Project, after: UUID) -> list[UUID]:
-    """A turn's clock runs from when it was last logged. Leases, snoozes and fresh drafts still hold it back."""
+    """A turn's clock runs from when it was last logged or came back to the queue.
+
+    Leases, snoozes and fresh drafts still hold it back.
+    """
     rows = run(
         """
         UPDATE review_turn AS turn SET expires_at = greatest(
-            turn.last_seen_at + %(days)s * interval '1 day',
+            greatest(turn.last_seen_at, (
+                SELECT max(CASE act WHEN 'reopen' THEN at ELSE undone_at END) FROM review_queueact
+                WHERE subject_id = turn.id AND act IN ('reopen', 'dismiss', 'verdict')
+            )) + %(days)s * interval '1 day',
             CASE WHEN turn.claimed_by <> '' THEN turn.claimed_until END,
             turn.snoozed_until + interval '1 day',
             (SELECT max(saved_at) + interval '7 days' FROM review_draft WHERE turn_id = turn.id))
@@ -73,11 +80,14 @@ def _apply_ttl(project: Project, after: UUID) -> list[UUID]:
     return [turn_id for (turn_id,) in rows]
 
 
+@transaction.atomic
 def _weigh_anew(project: Project, after: UUID) -> list[UUID]:
+    # Locked, so that no logging adds a reason between the reading and the writing.
     rows = run(
         """
         SELECT id, signals::text FROM review_turn
-        WHERE project_id = %s AND status = 'pending' AND expires_at > now() AND id > %s ORDER BY id LIMIT %s
+        WHERE project_id = %s AND status = 'pending' AND expires_at > now() AND id > %s
+        ORDER BY id LIMIT %s FOR NO KEY UPDATE
         """,
         [project.id, after, BATCH],
     )

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from review import api as views
+from review import export_api as exports
 
 api = [
     path("v1/turns", views.TurnsView.as_view(), name="turns"),
@@ -24,6 +25,8 @@ api = [
     path("v1/annotations/<str:annotation_id>", views.AnnotationView.as_view(), name="annotation"),
     path("v1/memories/search", views.MemorySearchView.as_view(), name="memory_search"),
     path("v1/memories/<str:memory_id>", views.MemoryView.as_view(), name="memory"),
+    path("v1/export/turns.<str:form>", exports.TurnExportView.as_view(), name="export_turns"),
+    path("v1/export/annotations.<str:form>", exports.AnnotationExportView.as_view(), name="export_annotations"),
     path("v1/erasure", views.ErasureView.as_view(), name="erasure"),
     path("v1/stats", views.StatsView.as_view(), name="stats"),
 ]

@@ -3,19 +3,20 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import models, transaction
 from django.utils import timezone
 
 from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.ids import shown
+from agentloop.masking import masked
 from agentloop.models import Project
-from review import errors, memories
+from review import errors, evidence, memories
 from review.intake import IntakeRules, content_hash
-from review.masking import masked
 from review.models import (
     Annotation,
     AnnotationSource,
@@ -156,6 +157,7 @@ def _annotate(
     )
     _keep_version(annotation, actor)
     memory = memories.remember(project, annotation)
+    evidence.verdict_given(project, annotation, turn)
     closed = turn is not None and source != AnnotationSource.END_USER
     if turn is not None and closed:
         act = close_reviewed(turn, actor, annotation.id).act
@@ -225,9 +227,11 @@ def edit_annotation(project: Project, actor: Actor, annotation_id: UUID, changes
         if annotation.author != actor.ref and not actor.is_owner:
             raise errors.NotYours("Only the one who gave this verdict, or an owner, can change it.")
         verdict = _mask(project, Verdict(**{"rating": annotation.rating, **changes}))
-        before = annotation.version
+        before = {"version": annotation.version, "updated_at": annotation.updated_at.isoformat()}
+        annotation.updated_at = timezone.now()
         memory = _rewrite(annotation, actor, {name: getattr(verdict, name) for name in changes})
-        act = _act_on_annotation(annotation, actor, "edit", version=before)
+        evidence.verdict_changed(project, annotation, said_at=annotation.updated_at)
+        act = _act_on_annotation(annotation, actor, "edit", **before)
         _note(annotation, actor, "verdict.edit")
     return Judged(annotation, act, None, memory)
 
@@ -237,11 +241,10 @@ def _rewrite(annotation: Annotation, actor: Actor, columns: Mapping[str, Any]) -
         setattr(annotation, name, value)
     # Versions are numbered by what was kept, not by what stands: an undone edit keeps its number.
     annotation.version = AnnotationVersion.objects.filter(annotation_id=annotation.id).count() + 1
-    annotation.updated_at = timezone.now()
     annotation.save()
     _keep_version(annotation, actor)
-    memories.forget(annotation)
-    return memories.remember(annotation.project, annotation)
+    vanished = memories.forget(annotation)
+    return memories.remember(annotation.project, annotation, vanished)
 
 
 # --- undo -----------------------------------------------------------------------------------------------------
@@ -259,21 +262,35 @@ def _undo(project: Project, actor: Actor, act_id: UUID) -> QueueAct:
     found = QueueAct.objects.filter(project=project, id=act_id).first()
     if found is None:
         raise errors.ActNotFound
-    turn = Turn.objects.of(project).select_for_update().filter(id=found.subject_id).first()
+    turn = Turn.objects.of(project).visible().select_for_update().filter(id=found.subject_id).first()
     act = QueueAct.objects.select_for_update().get(id=act_id)
     if act.undone_at is not None:
         raise errors.AlreadyUndone
     if act.actor != actor.ref and not actor.is_owner:
         raise errors.NotYours
-    later = QueueAct.objects.filter(subject_id=act.subject_id, undone_at=None, id__gt=act.id)
-    if later.exists():
+    if _later_acts(act).exists():
         raise errors.NotLatest
+    if act.act == "reopen" and act.details["absorbed"]:
+        raise errors.TwinMerged
     if act.before and turn is None:
         raise errors.ActNotFound
     _take_back(project, actor, act, turn)
     act.undone_at = timezone.now()
     act.save(update_fields=["undone_at", "details"])
     return act
+
+
+def _later_acts(act: QueueAct) -> models.QuerySet[QueueAct]:
+    """What builds on an act: later changes of the same turn, and of the same annotation.
+
+    What an end user says of a turn changes nothing of it, so it stands in nobody's way.
+    """
+    same = models.Q()
+    if act.before:
+        same |= ~models.Q(before={})
+    if "annotation" in act.details:
+        same |= models.Q(details__annotation=act.details["annotation"])
+    return QueueAct.objects.filter(same, subject_id=act.subject_id, undone_at=None, id__gt=act.id)
 
 
 def _take_back(project: Project, actor: Actor, act: QueueAct, turn: Turn | None) -> None:
@@ -288,12 +305,16 @@ def _take_back_annotation(project: Project, actor: Actor, act: QueueAct) -> None
     annotation = _locked_annotation(project, UUID(hex=act.details["annotation"]))
     if act.act == "edit":
         version = AnnotationVersion.objects.get(annotation_id=annotation.id, version=act.details["version"])
+        # Among the annotations of one memory the newest speaks: this one takes its earlier place again.
+        annotation.updated_at = datetime.fromisoformat(act.details["updated_at"])
         _rewrite(annotation, actor, version.body)
+        evidence.verdict_changed(project, annotation, said_at=version.at)
         _note(annotation, actor, "verdict.edit.undo")
         return
     annotation.retracted_at = timezone.now()
     annotation.save(update_fields=["retracted_at"])
     memories.forget(annotation)
+    evidence.verdict_withdrawn(project, annotation)
     _note(annotation, actor, "verdict.undo")
 
 

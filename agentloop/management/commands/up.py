@@ -1,0 +1,105 @@
+"""`manage.py up`: everything that this installation needs, until Ctrl-C."""
+
+import sys
+from argparse import ArgumentParser
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import connections
+
+from agentloop import env, startup, supervisor
+from agentloop.bootstrap import FirstStart, first_start
+from agentloop.embedded import EmbeddedError
+from agentloop.supervisor import ROLES, Signals, say
+
+
+class Command(BaseCommand):
+    help = "Start the site, the worker and the clock, and the embedded servers where none are named."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--port", type=int, default=settings.PORT, help="default: AGENTLOOP_PORT or 8000")
+        parser.add_argument("--host", default=settings.HOST, help="default: AGENTLOOP_HOST or 127.0.0.1")
+        parser.add_argument("--no-demo", action="store_true", help="leave out the sample turns of a first start")
+        parser.add_argument(
+            "--only", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=f"of {', '.join(ROLES)}"
+        )
+
+    def handle(self, *args: Any, host: str, port: int, only: list[str], **options: Any) -> None:
+        roles = tuple(dict.fromkeys(only))
+        signals = Signals()
+        try:
+            with signals.caught():
+                _serve(roles, host, port, signals)
+        except supervisor.Stopped:
+            pass
+        except (startup.CannotStart, EmbeddedError) as error:
+            self.stderr.write(f"AgentLoop cannot start. {error}")
+            sys.exit(1)
+
+
+def _serve(roles: tuple[str, ...], host: str, port: int, signals: Signals) -> None:
+    home = settings.HOME
+    startup.check_home(home)
+    settings.STATIC_ROOT.mkdir(exist_ok=True)
+    with supervisor.only_one(home, roles):
+        if ended := supervisor.end_leftovers(home, roles):
+            say(f"Ended {ended} processes that an earlier start left behind.")
+        if "web" in roles:
+            startup.check_port(host, port)
+        startup.check_named_servers()
+        with startup.servers():
+            if applied := startup.migrate():
+                say(f"The database is up to date: {len(applied)} migrations applied.")
+            made = first_start()
+            connections.close_all()
+            _write_address(roles, host, port)
+            greet = Greeting(partial(greeting, made, roles, host, port))
+            try:
+                supervisor.supervise(roles=roles, host=host, port=port, signals=signals, ready=greet)
+            finally:
+                if made:
+                    greet()
+
+
+class Greeting:
+    """Said once: when the site answers, or at the end if it never did, as a secret is not shown again."""
+
+    def __init__(self, text: "partial[str]") -> None:
+        self.text = text
+        self.is_said = False
+
+    def __call__(self) -> None:
+        if not self.is_said:
+            self.is_said = True
+            say(self.text())
+
+
+def _write_address(roles: tuple[str, ...], host: str, port: int) -> None:
+    """For commands that run beside the site and tell clients where it is."""
+    if "web" in roles:
+        (settings.HOME / "address").write_text(supervisor.address(host, port))
+
+
+def greeting(made: FirstStart | None, roles: tuple[str, ...], host: str, port: int) -> str:
+    if "web" not in roles:
+        return f"AgentLoop runs: {', '.join(roles)}. Ctrl-C stops it."
+    base = env.text("AGENTLOOP_BASE_URL", supervisor.address(host, port)).rstrip("/")
+    if made is None:
+        return (
+            f"AgentLoop runs at {base}   (Ctrl-C stops it)\n"
+            "  new API key:  .venv/bin/python manage.py key create --project NAME\n"
+            "  new sign-in:  .venv/bin/python manage.py member add EMAIL --project NAME --role owner"
+        )
+    turn = '{"question": "When do you open?", "agent_response": "At noon.", "signals": {"thumbs_down": true}}'
+    return (
+        f"\nAgentLoop runs at {base}   (Ctrl-C stops it)\n"
+        f"  sign in:      {made.email}   password: {made.password}\n"
+        f"  API key:      {made.api_key}   (project: {made.project})\n"
+        "  log a turn:\n"
+        f"    curl {base}/v1/turns -H 'Authorization: Bearer {made.api_key}' \\\n"
+        f"      -H 'Content-Type: application/json' -d '{turn}'\n"
+        "The password and the key are shown this once: keep them.\n"
+    )

@@ -1,0 +1,93 @@
+"""The base of every page for members: who may open it, and what each of them shows around its content."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from agentloop.actors import Actor
+from agentloop.errors import NotAllowed
+from agentloop.models import Member, Project
+from agentloop.tenancy import reach_of_member
+
+
+class MemberRequest(HttpRequest):
+    """A member's request for a page of one of their projects."""
+
+    user: User
+    project: Project
+    actor: Actor
+
+
+PageView = Callable[..., HttpResponse]
+
+
+def member_page(scope: str) -> Callable[[PageView], Callable[..., HttpResponse]]:
+    """For `/p/<project>/…`: signs in whoever isn't, hides strangers' projects, and asks the role for `scope`."""
+
+    def decorate(view: PageView) -> Callable[..., HttpResponse]:
+        @login_required
+        @wraps(view)
+        def page(request: Any, project: str, *args: Any, **kwargs: Any) -> HttpResponse:
+            reach = reach_of_member(request.user, project)
+            if not reach.actor.may(scope):
+                raise NotAllowed
+            request.project, request.actor = reach.project, reach.actor
+            return view(request, *args, **kwargs)
+
+        return page
+
+    return decorate
+
+
+def memberships_of(user: User) -> QuerySet[Member]:
+    """What the project switcher lists. One query."""
+    return Member.objects.filter(user=user).select_related("project").order_by("project__name", "project__slug")
+
+
+def render_page(request: HttpRequest, template: str, known: Mapping[str, Any]) -> HttpResponse:
+    """A page inside the site's frame: header, project switcher, account. One query beside the page's own."""
+    frame = {
+        "memberships": list(memberships_of(request.user)),  # type: ignore[arg-type]
+        "project": getattr(request, "project", None),
+        "actor": getattr(request, "actor", None),
+    }
+    return render(request, template, {**frame, **known})
+
+
+def site_address(request: HttpRequest) -> str:
+    """Where clients reach this site: as the operator said, else as this browser came."""
+    if settings.BASE_URL_IS_GIVEN:
+        return settings.BASE_URL
+    return request.build_absolute_uri("/").rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a chart drawn on the server: the attributes of an SVG rectangle and what it stands for."""
+
+    label: str
+    value: int
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def bars_of(values: list[tuple[str, int]], *, width: float, height: float, gap: float = 3) -> list[Bar]:
+    """Upright bars that fill the box; a value above zero is never too small to be seen."""
+    most = max((value for _, value in values), default=0) or 1
+    step = width / max(len(values), 1)
+    bars = []
+    for index, (label, value) in enumerate(values):
+        tall = max(2.0, height * value / most) if value else 0.0
+        x, y = round(index * step, 2), round(height - tall, 2)
+        bars.append(Bar(label, value, x, y, round(step - gap, 2), round(tall, 2)))
+    return bars

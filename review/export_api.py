@@ -1,0 +1,140 @@
+"""Downloads of the review side: each view reads its filters, and streams."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from django.db.models import Q
+from django.http import StreamingHttpResponse
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+
+from agentloop.api import ApiView
+from agentloop.errors import NotFound
+from agentloop.ids import read
+from agentloop.models import Scope
+from agentloop.parsing import clean_text
+from review import errors, export, filters
+from review.models import AnnotationSource, Rating, Status
+
+_FORM = OpenApiParameter(
+    "form", str, OpenApiParameter.PATH, enum=list(export.FORMS), description="What the file is to be."
+)
+_FILES: Any = {
+    (200, "application/x-ndjson"): str,
+    (200, "text/csv"): str,
+    (200, "application/vnd.apache.parquet"): bytes,
+}
+ANNOTATION_FILTERS = ("rating", "source", "turn_id", "created_after", "created_before")
+
+
+class UnknownForm(NotFound):
+    """There are exports as .jsonl, .csv and .parquet."""
+
+    code = "unknown_form"
+
+
+class ExportView(ApiView):
+    """The answer is a stream: it begins at once, whatever the export's size, and ends early if the reader does."""
+
+    scopes: ClassVar = {"GET": Scope.READ}
+    name: ClassVar[str]
+    fields: ClassVar[dict[str, str]]
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """The path says what the file is, whatever `Accept` says; errors are JSON as everywhere."""
+        return super().perform_content_negotiation(request, force=True)
+
+    def rows(self, form: str, given: dict[str, list[str]]) -> Iterator[list[export.Row]]:
+        raise NotImplementedError
+
+    def stream(self, request: Request, form: str) -> StreamingHttpResponse:
+        if form not in export.FORMS:
+            raise UnknownForm
+        params = request.query_params
+        given = {clean_text(name): [clean_text(value) for value in params.getlist(name)] for name in params}
+        content_type, written = export.FORMS[form]
+        chunks = written(self.rows(form, given), self.fields)
+        response = StreamingHttpResponse(chunks, content_type=content_type)
+        name = f"{self.project.slug}-{self.name}-{timezone.now():%Y-%m-%d}.{form}"
+        response["Content-Disposition"] = f'attachment; filename="{name}"'
+        response["Cache-Control"] = "no-store"
+        # A proxy that collects the answer before it passes it on would time out on a long one.
+        response["X-Accel-Buffering"] = "no"
+        return response
+
+
+class TurnExportView(ExportView):
+    name = "turns"
+    fields = export.TURN_FIELDS
+
+    @extend_schema(
+        operation_id="export_turns",
+        summary="Download turns",
+        description="All turns that the filters of `GET /v1/turns` let through, oldest first, as a stream. A line of "
+        "JSONL also holds `merged_occurrences` and `annotations`, and `manage.py import turns` takes it back. In CSV "
+        "and Parquet nested values are JSON text.",
+        parameters=[
+            _FORM,
+            OpenApiParameter("status", str, enum=Status.values),
+            OpenApiParameter("signal", str, many=True, description="`thumbs_down`, `confidence<0.5`, `kind=refund`."),
+            OpenApiParameter("tag", str, many=True),
+            OpenApiParameter("q", str, description="Words that all occur; found within seconds of logging."),
+            *(OpenApiParameter(name, str) for name in filters.FILTERS if name not in ("status", "signal", "tag", "q")),
+        ],
+        responses=_FILES,
+    )
+    def get(self, request: Request, form: str) -> StreamingHttpResponse:
+        return self.stream(request, form)
+
+    def rows(self, form: str, given: dict[str, list[str]]) -> Iterator[list[export.Row]]:
+        wanted = filters.read_filter(self.project.id, given)
+        return export.turn_rows(self.project, wanted, with_history=form == "jsonl")
+
+
+class AnnotationExportView(ExportView):
+    name = "annotations"
+    fields = export.ANNOTATION_FIELDS
+
+    @extend_schema(
+        operation_id="export_annotations",
+        summary="Download annotations",
+        description="All standing annotations that the filters let through, oldest first, as a stream.",
+        parameters=[
+            _FORM,
+            OpenApiParameter("rating", str, enum=Rating.values),
+            OpenApiParameter("source", str, enum=AnnotationSource.values),
+            *(OpenApiParameter(name, str) for name in ANNOTATION_FILTERS if name not in ("rating", "source")),
+        ],
+        responses=_FILES,
+    )
+    def get(self, request: Request, form: str) -> StreamingHttpResponse:
+        return self.stream(request, form)
+
+    def rows(self, form: str, given: dict[str, list[str]]) -> Iterator[list[export.Row]]:
+        return export.annotation_rows(self.project, _annotation_conditions(given))
+
+
+def _annotation_conditions(given: dict[str, list[str]]) -> Q:
+    conditions = Q()
+    for name, values in given.items():
+        for value in values:
+            conditions &= _annotation_condition(name, value)
+    return conditions
+
+
+def _annotation_condition(name: str, value: str) -> Q:
+    choices = {"rating": Rating.values, "source": AnnotationSource.values}.get(name)
+    if choices is not None:
+        if value not in choices:
+            raise errors.BadValue(name, f"takes one of {', '.join(choices)}.")
+        return Q(**{name: value})
+    if name == "turn_id":
+        turn_id = read("turn", value)
+        if turn_id is None:
+            raise errors.BadValue(name, "takes a turn's id, such as turn_018f….")
+        return Q(turn_id=turn_id)
+    if name in ("created_after", "created_before"):
+        sign = "gte" if name == "created_after" else "lt"
+        return Q(**{f"created_at__{sign}": filters.time_of(name, value)})
+    raise errors.BadValue(name, f"is not a filter; there are {', '.join(ANNOTATION_FILTERS)}.")

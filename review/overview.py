@@ -1,0 +1,53 @@
+"""A project's front page: what waits, how it goes, what is lost; and, while it is empty, how to begin."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from agentloop.models import Project, Scope
+from agentloop.pages import MemberRequest, bars_of, member_page, memberships_of, render_page, site_address
+from review import figures
+from review.models import Turn
+
+DAYS = 30
+
+
+@login_required
+def overview(request: HttpRequest) -> HttpResponse:
+    """The one project of whoever has one, else the choice."""
+    mine = list(memberships_of(request.user))  # type: ignore[arg-type]
+    if len(mine) == 1:
+        return redirect("project_overview", project=mine[0].project.slug)
+    waiting = [(member, figures.pending_count(member.project)) for member in mine]
+    return render_page(request, "review/projects.html", {"waiting": waiting})
+
+
+@member_page(Scope.READ)
+def project_overview(request: MemberRequest) -> HttpResponse:
+    project = request.project
+    known: dict[str, Any] = {"base_url": f"{site_address(request)}/p/{project.slug}"}
+    if Turn.objects.of(project).exists():
+        known |= _figures(project)
+    if request.actor.is_owner:
+        known["keys"] = project.api_keys.active().order_by("-last_used_at", "-id")[:5]
+        known["members"] = project.members.select_related("user").order_by("id")[:8]
+    return render_page(request, "review/overview.html", known)
+
+
+def _figures(project: Project) -> dict[str, Any]:
+    found = figures.overview(project)
+    most = max((row["count"] for row in found["top_signals"]), default=0) or 1
+    lost = {row["day"]: row["count"] for row in found["expired_unseen"]}
+    today = timezone.now().date()
+    days = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
+    return {
+        "figures": found,
+        "signals": [{**row, "width": round(100 * row["count"] / most, 1)} for row in found["top_signals"][:6]],
+        "lost": bars_of([(f"{day:%-d %B}", lost.get(day, 0)) for day in days], width=600, height=88),
+        "lost_total": sum(lost.get(day, 0) for day in days),
+        "refused_total": sum(row["count"] for row in found["refused"]),
+    }
