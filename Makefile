@@ -32,7 +32,8 @@ lint: .venv/.test-installed ## style, types, and migrations that are missing
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: .venv/.test-installed ## every benchmark; the figures to keep stand in benchmarks/README.md
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS) || exit 1; done
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; \
+	$(BIN)/python -m "benchmarks.$$(basename "$$script" .py)" $(ARGS) || exit 1; done
 
 lock: .venv/.base-installed ## compile the locked requirements anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

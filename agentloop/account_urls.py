@@ -3,6 +3,7 @@
 from typing import NoReturn
 
 from allauth.account import views
+from django.conf import settings
 from django.http import Http404, HttpRequest
 from django.urls import path, re_path
 
@@ -19,7 +20,11 @@ urlpatterns = [
     path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
     path("password/change/", views.password_change, name="account_change_password"),
     path("password/set/", views.password_set, name="account_set_password"),
-    path("password/reset/", views.password_reset, name="account_reset_password"),
+    path(
+        "password/reset/",
+        views.PasswordResetView.as_view(extra_context={"sends_mail": settings.SENDS_MAIL}),
+        name="account_reset_password",
+    ),
     path("password/reset/done/", views.password_reset_done, name="account_reset_password_done"),
     re_path(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",

@@ -143,7 +143,7 @@ class MembersOut(serializers.Serializer[Any]):
 
 class RemovedOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
-    status = serializers.ChoiceField([("removed", "removed")])
+    status = serializers.CharField(help_text="`removed`")
 
 
 class AuditEntryOut(serializers.Serializer[Any]):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from agentloop.actors import SYSTEM
+from agentloop.actors import SYSTEM, Actor
 from agentloop.keys import create_key, create_signing_key
 from agentloop.models import Project, Role
 from agentloop.tenancy import add_member, create_project
@@ -25,6 +25,24 @@ class FirstStart:
     api_key: str
 
 
+@dataclass(frozen=True)
+class ProjectMade:
+    """A new project and the secrets that are shown once."""
+
+    project: Project
+    api_key: str
+    signing_secret: str
+
+
+def create_project_with_keys(*, name: str, actor: Actor, slug: str | None = None) -> ProjectMade:
+    """Make a project that clients can use at once: with a key for all but administration, and a signing key."""
+    with transaction.atomic():
+        project = create_project(name=name, slug=slug, actor=actor)
+        _, signing_secret = create_signing_key(project=project, actor=actor)
+        _, api_key = create_key(project=project, actor=actor, name="first key")
+    return ProjectMade(project, api_key, signing_secret)
+
+
 def first_start() -> FirstStart | None:
     """Make the first project, or None where there is one. Several machines at once make one between them."""
     with transaction.atomic():
@@ -33,8 +51,6 @@ def first_start() -> FirstStart | None:
         if Project.objects.exists():
             return None
         password = secrets.token_urlsafe(12)
-        project = create_project(name="Default", actor=SYSTEM)
-        add_member(project=project, actor=SYSTEM, email=OWNER_EMAIL, role=Role.OWNER, password=password)
-        create_signing_key(project=project, actor=SYSTEM)
-        _, api_key = create_key(project=project, actor=SYSTEM, name="first key")
-    return FirstStart(project.slug, OWNER_EMAIL, password, api_key)
+        made = create_project_with_keys(name="Default", actor=SYSTEM)
+        add_member(project=made.project, actor=SYSTEM, email=OWNER_EMAIL, role=Role.OWNER, password=password)
+    return FirstStart(made.project.slug, OWNER_EMAIL, password, made.api_key)

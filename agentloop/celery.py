@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentloop.settings")
 
 app = Celery("agentloop")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["review"])
+app.autodiscover_tasks(["review", "routing"])
 
 app.conf.beat_schedule = {
     # A tick that finds no worker is dropped rather than heaped up: the next one does its work.
@@ -23,6 +23,27 @@ app.conf.beat_schedule = {
     "reconcile counters": {
         "task": "review.tasks.reconcile_counters",
         "schedule": crontab(hour="3", minute="41"),
+        "options": {"expires": 3600},
+    },
+    "watch goals": {"task": "routing.tasks.watch_goals", "schedule": 60.0, "options": {"expires": 60}},
+    "deliver notifications": {
+        "task": "routing.tasks.deliver_notifications",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "explore goals": {
+        "task": "routing.tasks.explore_goals",
+        "schedule": crontab(minute="29"),
+        "options": {"expires": 3600},
+    },
+    "end old routing rows": {
+        "task": "routing.tasks.end_old_rows",
+        "schedule": crontab(hour="2", minute="7"),
+        "options": {"expires": 3600},
+    },
+    "check routing against its ledger": {
+        "task": "routing.tasks.check_a_sample",
+        "schedule": crontab(hour="4", minute="11"),
         "options": {"expires": 3600},
     },
 }

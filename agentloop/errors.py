@@ -239,7 +239,7 @@ def wants_json(request: HttpRequest) -> bool:
     if is_api(request) or request.path.startswith("/api/docs"):
         return is_api(request)
     accepts = request.META.get("HTTP_ACCEPT", "")
-    return "text/html" not in accepts and "HTTP_HX_REQUEST" not in request.META and "HTTP_COOKIE" not in request.META
+    return not ("text/html" in accepts or "HTTP_HX_REQUEST" in request.META or request.META.get("HTTP_COOKIE"))
 
 
 def is_api(request: HttpRequest) -> bool:

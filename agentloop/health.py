@@ -10,6 +10,8 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 from kombu import Connection
 from kombu.exceptions import KombuError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from agentloop.embedded import redis_url
 
@@ -66,7 +68,9 @@ def _broker() -> bool:
     url = redis_url(settings.BROKER_URL)
     try:
         if url.startswith(("redis://", "rediss://", "unix://")):
-            with redis.from_url(url, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS) as client:
+            once = Retry(NoBackoff(), 0)
+            limits = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
+            with redis.from_url(url, retry=once, **limits) as client:
                 client.ping()
         else:
             with Connection(url, connect_timeout=BROKER_SECONDS) as opened:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from django.utils.crypto import salted_hmac
+
 _EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*\.[A-Za-z]{2,24}\b")
 _CARD = re.compile(r"(?<![\d.])\d(?:[ \-]?\d){12,18}(?![\d.]\d|\d)")
 _PHONE = re.compile(
-    r"(?<![\w.+])(?:\+\d{1,3}[ .\-]?)?(?:\(\d{1,4}\)[ .\-]?)?\d{2,5}(?:[ .\-]\d{2,5}){1,4}(?![\w.]\d|\w)"
+    r"(?<![\w.+])(?:\+\d{1,3}[ .\-]?)?(?:\(\d{1,4}\)[ .\-]?)?\d{2,5}(?:[ .\-]\d{2,8}){1,4}(?![\w.]\d|\w)"
 )
 _PLUS_PHONE = re.compile(r"(?<!\w)\+\d{8,15}(?!\w)")
 _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]\d|\d)")
@@ -79,6 +81,12 @@ def masker(kinds: tuple[str, ...], patterns: tuple[str, ...]) -> Mask | None:
         return text
 
     return mask
+
+
+def masked_id(text: str, mask: Mask | None) -> str:
+    """An id that holds personal data, as a name that tells nothing: still one for each, so that people stay apart."""
+    kept = mask(text) if mask else text
+    return text if kept == text else f"{kept}:{salted_hmac('agentloop.masked-id', text).hexdigest()[:12]}"
 
 
 def masked(value: Any, mask: Mask) -> Any:

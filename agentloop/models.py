@@ -92,6 +92,10 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"{self.prefix}… of {self.project}"
 
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
 
 class SigningKey(models.Model):
     """A secret that signs feedback links. Several may be active; one is current and signs new links."""

@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 
 import yaml
@@ -60,6 +61,9 @@ class Schema(AutoSchema):  # type: ignore[no-untyped-call]
             for status in self._error_statuses():
                 if str(status) not in operation["responses"]:
                     operation["responses"][str(status)] = {"$ref": f"#/components/responses/Error{status}"}
+            for status, answer in operation["responses"].items():
+                if answer.get("description") == "":
+                    answer["description"] = HTTPStatus(int(status)).phrase
             operation["responses"] = dict(sorted(operation["responses"].items()))
         return operation
 

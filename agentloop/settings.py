@@ -81,6 +81,7 @@ SECRET_KEY_FALLBACKS = env.words("AGENTLOOP_SECRET_KEY_FALLBACKS")
 HOST = env.text("AGENTLOOP_HOST", "127.0.0.1")
 PORT = env.number("AGENTLOOP_PORT", 8000, low=1, high=65535)
 BASE_URL = _base_url()
+BASE_URL_IS_GIVEN = bool(env.text("AGENTLOOP_BASE_URL"))
 WEB_PROCESSES = env.number("AGENTLOOP_WEB_PROCESSES", 2, low=1, high=64)
 WEB_THREADS = env.number("AGENTLOOP_WEB_THREADS", 8, low=1, high=64)
 WORKER_PROCESSES = env.number("AGENTLOOP_WORKER_PROCESSES", 2, low=1, high=64)
@@ -88,6 +89,8 @@ METRICS_TOKEN = env.text("AGENTLOOP_METRICS_TOKEN")
 ALLOWED_HOSTS = env.words("AGENTLOOP_ALLOWED_HOSTS", "*")
 BEHIND_TLS = BASE_URL.startswith("https://")
 TRUSTED_PROXIES = env.number("AGENTLOOP_TRUSTED_PROXIES", 0, low=0, high=10)
+# Hosts that webhooks may reach although their addresses are loopback or private.
+WEBHOOK_HOSTS = env.words("AGENTLOOP_WEBHOOK_HOSTS")
 LOG_LEVEL = env.text("AGENTLOOP_LOG_LEVEL", "INFO").upper()
 if LOG_LEVEL not in ("DEBUG", "INFO", "WARNING", "ERROR"):
     raise ImproperlyConfigured("AGENTLOOP_LOG_LEVEL takes DEBUG, INFO, WARNING or ERROR.")
@@ -104,6 +107,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "django.contrib.humanize",
     "rest_framework",
     "drf_spectacular",
     "allauth",

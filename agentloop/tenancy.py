@@ -145,7 +145,7 @@ def add_member(*, project: Project, actor: Actor, email: str, role: str, passwor
     is_operator = actor == SYSTEM
     with transaction.atomic():
         user, is_new = User.objects.get_or_create(username=email, defaults={"email": email})
-        if is_new or (is_operator and password):
+        if is_new or (is_operator and password and not user.check_password(password)):
             if password and not is_operator:
                 _check_password(password, user)
             user.set_password(password)

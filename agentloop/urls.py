@@ -5,11 +5,13 @@ from django.urls import include, path
 import agentloop.account_urls
 import agentloop.admin_urls
 import review.urls
+import routing.urls
 from agentloop import health, metrics, reference, schema
 from review import overview
 
 api = [
     *review.urls.api,
+    *routing.urls.api,
     *agentloop.admin_urls.api,
 ]
 

@@ -5,7 +5,6 @@ is written. Only what the end user said through the widget is the user's word; a
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
 from agentloop.models import Project
@@ -28,11 +27,11 @@ def verdict_given(project: Project, annotation: Annotation, turn: Turn | None) -
     evidence.record(project, [_observation(annotation, said, place, one) for place, one in enumerate(executions)])
 
 
-def verdict_changed(project: Project, annotation: Annotation, *, said_at: datetime) -> None:
+def verdict_changed(project: Project, annotation: Annotation) -> None:
     """Takes back what the annotation said before and says what it says now, of the same executions.
 
-    `said_at` is when this version was first said: an undone edit must not outrank what others said meanwhile."""
-    says = _observation(annotation, _reading(project, annotation), 0, {}, said_at)
+    Its time is the annotation's, which an undone edit gets back: it must not outrank what others said meanwhile."""
+    says = _observation(annotation, _reading(project, annotation), 0, {})
     evidence.restate(project, ref=_ref(annotation), says=says)
 
 
@@ -100,7 +99,6 @@ def _observation(
     said: Reading,
     place: int,
     execution: Mapping[str, str],
-    said_at: datetime | None = None,
 ) -> evidence.Observation:
     return evidence.Observation(
         goal=execution.get("goal", ""),
@@ -114,7 +112,7 @@ def _observation(
         confidence=said.confidence,
         failure_category=said.failure_category,
         attribution=said.attribution,
-        occurred_at=(said_at or annotation.updated_at).timestamp(),
+        occurred_at=annotation.updated_at.timestamp(),
         key=f"{_ref(annotation)}:{annotation.version}:{place}",
         ref=_ref(annotation),
     )

@@ -52,14 +52,14 @@ def expired_unseen(project: Project, days: int = 30) -> list[dict[str, Any]]:
     """How many turns expired before anybody judged them, by day. One query."""
     since = timezone.now().date() - timedelta(days=days)
     rows = ExpiredCount.objects.filter(project=project, signal="", day__gte=since)
-    return list(rows.values("day").annotate(count=Sum("count")).order_by("day"))
+    return [dict(row) for row in rows.values("day").annotate(count=Sum("count")).order_by("day")]
 
 
 def refused(project: Project, days: int = 30) -> list[dict[str, Any]]:
     """How many requests to log turns were refused, by reason. One query."""
     since = timezone.now().date() - timedelta(days=days)
     rows = RefusalCount.objects.filter(project=project, day__gte=since)
-    return list(rows.values("reason").annotate(count=Sum("count")).order_by("-count", "reason"))
+    return [dict(row) for row in rows.values("reason").annotate(count=Sum("count")).order_by("-count", "reason")]
 
 
 def overview(project: Project) -> dict[str, Any]:

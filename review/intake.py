@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from agentloop.errors import AppError, Invalid
 from agentloop.ids import new_id, shown
-from agentloop.masking import Mask, masked, masker
+from agentloop.masking import Mask, masked, masked_id, masker
 from agentloop.models import Project
 from agentloop.parsing import as_json_text, read_time
 from agentloop.sql import run, run_positional, with_retries
@@ -135,8 +135,8 @@ def read_turn(item: Any, rules: IntakeRules, now: datetime, idempotency_key: str
         "signals": signals,
         "metadata": metadata,
         "tags": _tags(said.get("tags"), rules.mask),
-        "user_id": _name(item.get("user_id"), rules.mask),
-        "session_id": _name(item.get("session_id"), rules.mask),
+        "user_id": masked_id(_name(item.get("user_id")), rules.mask),
+        "session_id": masked_id(_name(item.get("session_id")), rules.mask),
         **{name: _name(said.get(name)) for name in NAMES},
         "sample_rate": _share(said.get("sample_rate")),
         "occurrences": 1,
@@ -208,13 +208,15 @@ def _fit(name: str, value: dict[str, Any], limit: int, truncated: list[str], mos
 
 
 def _name(value: Any, mask: Mask | None = None) -> str:
-    if value is None:
+    if value is None or value == "":
         return ""
     text = as_json_text(value)[:MAX_NAME]
     return mask(text) if mask else text
 
 
 def _tags(value: Any, mask: Mask | None = None) -> list[str]:
+    if not value:
+        return []
     parts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
     texts = (_name(part, mask).strip()[:MAX_TAG] for part in parts if part is not None)
     return list(dict.fromkeys(text for text in texts if text))[:MAX_TAGS]
@@ -227,7 +229,7 @@ def _share(value: Any) -> float | None:
 
 def _past_time(value: Any, now: datetime) -> datetime:
     """The client's time where it can be read and is not in the future, else the server's."""
-    moment = read_time(value)
+    moment = read_time(value) if value is not None else None
     return moment if moment is not None and moment <= now else now
 
 

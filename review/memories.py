@@ -17,9 +17,11 @@ from rapidfuzz import fuzz
 from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.ids import shown
+from agentloop.masking import masked_id
 from agentloop.models import Project
 from agentloop.sql import run
 from review import errors
+from review.intake import IntakeRules
 from review.models import Annotation, Memory
 from review.words import folded, words
 
@@ -213,7 +215,7 @@ def search(
             "project": project.id,
             "words": asked,
             "query": " | ".join(f"'{word}'" for word in asked),
-            "user": user_id,
+            "user": masked_id(user_id, IntakeRules.of(project).mask),
             "tags": list(tags),
             "limit": max(1, min(10, limit)),
         },

@@ -4,7 +4,7 @@ References to a project or a turn carry no database constraint: on tables that g
 each check would lock the one row of the project. `review.removal` deletes a turn's rows together instead.
 """
 
-from typing import Self
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
@@ -17,7 +17,7 @@ from agentloop.ids import new_id, shown
 from agentloop.models import Project
 
 
-def _loose(to: str | type[models.Model], **kwargs: object) -> models.ForeignKey:
+def _loose(to: str | type[models.Model], **kwargs: Any) -> models.ForeignKey[Any, Any]:
     return models.ForeignKey(to, models.DO_NOTHING, related_name="+", db_constraint=False, **kwargs)
 
 

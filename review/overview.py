@@ -1,6 +1,6 @@
 """A project's front page: what waits, how it goes, what is lost; and, while it is empty, how to begin."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -38,6 +38,18 @@ def project_overview(request: MemberRequest) -> HttpResponse:
     return render_page(request, "review/overview.html", known)
 
 
+def _about(moment: datetime | None) -> str:
+    """How far away a moment is, in one unit: a figure must fit its card."""
+    if moment is None:
+        return ""
+    seconds = abs((moment - timezone.now()).total_seconds())
+    for unit, length in (("day", 86_400), ("hour", 3_600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}s"
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} minute{'s' if minutes > 1 else ''}"
+
+
 def _figures(project: Project) -> dict[str, Any]:
     found = figures.overview(project)
     most = max((row["count"] for row in found["top_signals"]), default=0) or 1
@@ -46,6 +58,8 @@ def _figures(project: Project) -> dict[str, Any]:
     days = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
     return {
         "figures": found,
+        "oldest": _about(found["oldest_logged_at"]),
+        "next_expiry": _about(found["next_expires_at"]),
         "signals": [{**row, "width": round(100 * row["count"] / most, 1)} for row in found["top_signals"][:6]],
         "lost": bars_of([(f"{day:%-d %B}", lost.get(day, 0)) for day in days], width=600, height=88),
         "lost_total": sum(lost.get(day, 0) for day in days),

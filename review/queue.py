@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from agentloop import audit
@@ -77,8 +77,17 @@ def lease_end(project: Project) -> datetime:
 
 _STATE_JSON = "jsonb_build_object(" + ", ".join(f"'{name}', turn.{name}" for name in STATE) + ")"
 
+_FIELDS = {field.attname: field for field in Turn._meta.concrete_fields}
+_COLUMNS = list(_FIELDS)
+# Returning lapsed leases to the queue's index rides along: the next claim can then take them.
 _CLAIM_SQL = f"""
-WITH next AS (
+WITH lapsed AS (
+    UPDATE review_turn SET claimed_by = '', claimed_until = NULL WHERE id IN (
+        SELECT id FROM review_turn
+        WHERE project_id = %(project)s AND status = 'pending' AND claimed_by <> '' AND claimed_until <= now()
+        ORDER BY claimed_until LIMIT 1000 FOR UPDATE SKIP LOCKED
+    )
+), next AS (
     SELECT turn.id, {_STATE_JSON} AS before FROM review_turn AS turn
     WHERE turn.project_id = %(project)s AND turn.status = 'pending' AND turn.claimed_by = ''
         AND turn.expires_at > now() AND (turn.snoozed_until IS NULL OR turn.snoozed_until <= now())
@@ -89,7 +98,7 @@ WITH next AS (
         claimed_by = %(actor)s, claimed_until = %(until)s, claim_token = nextval('review_claim_token'),
         draw = %(draw)s, draw_probability = %(probability)s, snoozed_until = NULL,
         expires_at = greatest(turn.expires_at, %(until)s)
-    FROM next WHERE turn.id = next.id RETURNING turn.*
+    FROM next WHERE turn.id = next.id RETURNING {", ".join("turn." + name for name in _COLUMNS)}
 ), act AS (
     INSERT INTO review_queueact (id, project_id, subject_id, actor, act, before, details, at)
     SELECT %(act)s, %(project)s, id, %(actor)s, 'claim', before, '{{{{}}}}', now() FROM next
@@ -106,9 +115,17 @@ def claim_next(project: Project, actor: Actor) -> Done:
     """Takes the turn that is due: mostly the most urgent one, for a fixed share of claims one drawn at random.
 
     Owners get what was escalated first. Turns the reviewer has skipped come after all others.
-    Two queries; a random draw costs three more for the number it was drawn from.
+    One query; a random draw costs up to two more, and finding nothing one for each place looked in.
     """
-    free_lapsed(project)
+    done = _claim_due(project, actor)
+    if done is None and free_lapsed(project):
+        done = _claim_due(project, actor)
+    if done is None:
+        raise errors.QueueEmpty
+    return done
+
+
+def _claim_due(project: Project, actor: Actor) -> Done | None:
     plain = f"turn.escalated_by = '' AND {_NOT_SKIPPED}"
     attempts = []
     if actor.is_owner:
@@ -123,7 +140,7 @@ def claim_next(project: Project, actor: Actor) -> Done:
         done = _claim(project, actor, eligible, order, draw="next")
         if done:
             return done
-    raise errors.QueueEmpty
+    return None
 
 
 def _claim_at_random(project: Project, actor: Actor, eligible: str) -> Done | None:
@@ -161,11 +178,20 @@ def _claim(
         "act": act.id,
         **params,
     }
-    turn = next(iter(Turn.objects.raw(_CLAIM_SQL.format(eligible=eligible, order=order), given)), None)
-    if turn is None:
+    rows = run(_CLAIM_SQL.format(eligible=eligible, order=order), given)
+    if not rows:
         return None
+    turn = _turn_of(rows[0])
     act.subject_id = turn.id
     return Done(turn, act)
+
+
+def _turn_of(row: tuple[Any, ...]) -> Turn:
+    values = [
+        field.from_db_value(value, None, connection) if hasattr(field, "from_db_value") else value
+        for field, value in zip(_FIELDS.values(), row, strict=True)
+    ]
+    return Turn.from_db(connection.alias, _COLUMNS, values)
 
 
 def claim_matching(project: Project, actor: Actor, filters: TurnFilter) -> Done:
@@ -359,7 +385,7 @@ def restore(turn: Turn, before: Mapping[str, Any], project: Project) -> dict[str
 
     A state whose time is up is given a fresh one: whoever undoes wants the turn back.
     """
-    state = {name: Turn._meta.get_field(name).to_python(before[name]) for name in STATE}
+    state = {name: _FIELDS[name].to_python(before[name]) for name in STATE}
     twin: Turn | None = None
     if state["status"] == Status.PENDING:
         if turn.status != Status.PENDING:

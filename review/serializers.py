@@ -206,6 +206,8 @@ class VerdictFields(s.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
         """Null means the same as leaving it out: some clients send all their fields."""
         values = super().to_internal_value(data)
+        if self.partial:
+            return {name: value for name, value in values.items() if value is not None}
         return {name: self.fields[name].get_default() if value is None else value for name, value in values.items()}
 
 
@@ -253,7 +255,7 @@ class AnnotationOut(s.Serializer[Any]):
     memory_id = s.CharField(allow_null=True)
     question = s.CharField()
     agent_response = s.CharField()
-    source = s.CharField()
+    source = s.CharField()  # type: ignore[assignment]
     author = s.CharField()
     author_label = s.CharField()
     rating = s.ChoiceField(Rating.choices)
@@ -305,7 +307,7 @@ class MemoryOut(s.Serializer[Any]):
     fact = s.CharField()
     score = s.FloatField()
     tags = s.ListField(child=s.CharField())
-    source = s.CharField()
+    source = s.CharField()  # type: ignore[assignment]
     created_at = s.DateTimeField()
 
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from agentloop.models import Project
 from review import index, removal
@@ -36,7 +37,7 @@ def sweep_expired() -> int:
     for project in _projects():
         settle(project)
         free_lapsed(project)
-        count = until_done(lambda project=project: removal.sweep_expired(project), SWEEP_SECONDS)
+        count = until_done(partial(removal.sweep_expired, project), SWEEP_SECONDS)
         if count:
             log.info("expired turns swept project=%s count=%d", project.slug, count)
         swept += count
@@ -46,7 +47,7 @@ def sweep_expired() -> int:
 def end_retention() -> int:
     until_done(removal.forget_old_idempotency_keys, SWEEP_SECONDS)
     return sum(
-        until_done(lambda project=project: removal.end_retention(project), RETENTION_SECONDS) for project in _projects()
+        until_done(partial(removal.end_retention, project), RETENTION_SECONDS) for project in _projects()
     )
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.ids import shown
-from agentloop.masking import masked
+from agentloop.masking import masked, masked_id
 from agentloop.models import Project
 from review import errors, evidence, memories
 from review.intake import IntakeRules, content_hash
@@ -127,6 +127,7 @@ def _mask(project: Project, verdict: Verdict) -> Verdict:
         comment=mask(verdict.comment),
         tags=[mask(tag) for tag in verdict.tags],
         metadata=masked(verdict.metadata, mask),
+        user_id=masked_id(verdict.user_id, mask),
     )
 
 
@@ -230,7 +231,7 @@ def edit_annotation(project: Project, actor: Actor, annotation_id: UUID, changes
         before = {"version": annotation.version, "updated_at": annotation.updated_at.isoformat()}
         annotation.updated_at = timezone.now()
         memory = _rewrite(annotation, actor, {name: getattr(verdict, name) for name in changes})
-        evidence.verdict_changed(project, annotation, said_at=annotation.updated_at)
+        evidence.verdict_changed(project, annotation)
         act = _act_on_annotation(annotation, actor, "edit", **before)
         _note(annotation, actor, "verdict.edit")
     return Judged(annotation, act, None, memory)
@@ -308,7 +309,7 @@ def _take_back_annotation(project: Project, actor: Actor, act: QueueAct) -> None
         # Among the annotations of one memory the newest speaks: this one takes its earlier place again.
         annotation.updated_at = datetime.fromisoformat(act.details["updated_at"])
         _rewrite(annotation, actor, version.body)
-        evidence.verdict_changed(project, annotation, said_at=version.at)
+        evidence.verdict_changed(project, annotation)
         _note(annotation, actor, "verdict.edit.undo")
         return
     annotation.retracted_at = timezone.now()

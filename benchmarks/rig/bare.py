@@ -1,0 +1,95 @@
+"""What the site is measured against: a Django site without middleware whose views do the one statement by hand."""
+
+import json
+import os
+import uuid
+
+import django
+from django.conf import settings
+
+if not settings.configured:
+    from psycopg.conninfo import conninfo_to_dict
+
+    url = conninfo_to_dict(os.environ["DATABASE_URL"])
+    settings.configure(
+        SECRET_KEY="bare",
+        ALLOWED_HOSTS=["*"],
+        ROOT_URLCONF="benchmarks.rig.bare",
+        DATABASES={
+            "default": {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": url["dbname"],
+                "USER": url.get("user", ""),
+                "PASSWORD": url.get("password", ""),
+                "HOST": url.get("host", ""),
+                "PORT": str(url.get("port", "")),
+                "CONN_MAX_AGE": None,
+            }
+        },
+    )
+    django.setup()
+
+from django.core.wsgi import get_wsgi_application
+from django.db import connection
+from django.http import HttpRequest, JsonResponse
+from django.urls import path
+
+PROJECT = os.environ.get("BARE_PROJECT", "")
+COLUMNS = (
+    "id, project_id, status, question, response, content_hash, truncated, signals, metadata, tags, user_id, session_id,"
+    " trace_id, goal, model, path_id, pipeline_id, occurrences, reasons, priority, rank, logged_at, occurred_at,"
+    " last_seen_at, expires_at, claimed_by, draw, escalated_by, escalation_note, dismissed_reason"
+)
+REST = "'{}', 0, 0, now(), now(), now(), now() + interval '30 days', '', '', '', '', ''"
+
+
+def answered(value: object, status: int = 200) -> JsonResponse:
+    response = JsonResponse(value, status=status)
+    response["Content-Length"] = len(response.content)
+    return response
+
+
+def one(request: HttpRequest) -> JsonResponse:
+    """One raw INSERT into the same table, with the same indexes."""
+    turn = json.loads(request.body)
+    identity = uuid.uuid4()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""INSERT INTO review_turn ({COLUMNS}) VALUES (%s, %s, 'pending', %s, %s, %s, '{{}}', %s, '{{}}', '{{}}', %s, %s,
+            '', %s, '', '', '', 1, {REST})""",
+            [
+                identity,
+                PROJECT,
+                turn["question"],
+                turn["agent_response"],
+                identity,
+                json.dumps(turn["signals"]),
+                turn["user_id"],
+                turn["session_id"],
+                turn["metadata"]["goal"],
+            ],
+        )
+    return answered({"turn_id": identity.hex}, status=201)
+
+
+def batch(request: HttpRequest) -> JsonResponse:
+    """The same rows in one statement, straight from the request's JSON."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""INSERT INTO review_turn ({COLUMNS})
+            SELECT t.id, %s, 'pending', t.question, t.agent_response, t.id, '{{}}', t.signals, '{{}}', '{{}}', t.user_id,
+            t.session_id, '', t.metadata->>'goal', '', '', '', 1, {REST}
+            FROM (SELECT gen_random_uuid() AS id, * FROM jsonb_to_recordset(%s::jsonb -> 'turns') AS given(
+                question text, agent_response text, signals jsonb, metadata jsonb, user_id text, session_id text)) AS t""",
+            [PROJECT, request.body.decode()],
+        )
+        count = cursor.rowcount
+    return answered({"count": count})
+
+
+def empty(request: HttpRequest) -> JsonResponse:
+    return answered({"ok": True})
+
+
+urlpatterns = [path("v1/turns", one), path("v1/turns/batch", batch), path("empty", empty)]
+application = get_wsgi_application()

@@ -1,0 +1,208 @@
+"""Everything that is kept of the ledger, made anew from it: to repair, and to prove that there is nothing to repair."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connection, transaction
+
+from agentloop.models import Project
+from agentloop.sql import run
+from routing.engine.executions import executions
+from routing.evidence import (
+    BUCKETS_SQL,
+    OUTCOME_COLUMNS,
+    WORD,
+    counted,
+    ladder_of,
+    outcome_row,
+    said_of,
+    spent,
+    write_states,
+)
+from routing.models import Path
+from routing.sums import Sums, Terms
+
+BATCH = 2000
+OutcomeKey = tuple[UUID, str, UUID | None]
+HOURS_OF_A_DAY = 24
+
+
+@dataclass(slots=True)
+class Whole:
+    """What the ledger amounts to."""
+
+    outcomes: dict[OutcomeKey, dict[str, Any]] = field(default_factory=dict)
+    sums: Sums = field(default_factory=Sums)
+
+
+def reckoned(project: Project, goals: list[UUID] | None = None) -> Whole:
+    """All outcomes, states and buckets of a project or of some goals, from the ledger and the spans alone."""
+    whole, ladder = Whole(), ladder_of(project)
+    paths = {path.id: path for path in Path.objects.filter(project=project)}
+    terms = {key: Terms(path.terms, path.since, path.half_life_s, path.landmark) for key, path in paths.items()}
+    spans = _spans(project)
+    for (trace, goal), rows in groupby(_ledger(project, goals), key=lambda row: (row["trace_id"], row["goal_id"])):
+        for path, one in executions(map(said_of, rows), ladder).items():
+            calls = spans.get((trace, paths[path].model), []) if path else []
+            now = counted(one, spent(calls))
+            whole.outcomes[(goal, trace, path)] = outcome_row(goal, trace, path, now)
+            whole.sums.correct(goal, path, terms[path] if path else Terms(), None, now)
+    return whole
+
+
+def _ledger(project: Project, goals: list[UUID] | None) -> Iterator[dict[str, Any]]:
+    names = WORD.split(", ")
+    sql = f"""
+        SELECT {WORD} FROM routing_ledgerrow WHERE project_id = %s AND (%s::uuid[] IS NULL OR goal_id = ANY(%s::uuid[]))
+        ORDER BY trace_id, goal_id
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [project.id, goals, goals])
+        while rows := cursor.fetchmany(BATCH):
+            for row in rows:
+                yield dict(zip(names, row, strict=True))
+
+
+def _spans(project: Project) -> dict[tuple[str, str], list[tuple[float | None, float | None]]]:
+    found: dict[tuple[str, str], list[tuple[float | None, float | None]]] = {}
+    for trace, model, cost, latency in run(
+        "SELECT trace_id, model, cost_usd, latency_ms FROM routing_eventspan WHERE project_id = %s AND model <> ''",
+        [project.id],
+    ):
+        found.setdefault((trace, model), []).append((cost, latency))
+    return found
+
+
+def differences(project: Project, goals: list[UUID] | None = None) -> list[str]:
+    """What differs between the ledger and what is kept of it, in words; empty when nothing does.
+
+    Reads one snapshot, so writers may go on meanwhile, unless a transaction is open already.
+    """
+    with transaction.atomic():
+        if connection.in_atomic_block and len(connection.savepoint_ids) == 0 and not connection.needs_rollback:
+            run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", [])
+        whole = reckoned(project, goals)
+        return [
+            *_outcome_differences(project, goals, whole),
+            *_state_differences(project, goals, whole),
+            *_bucket_differences(project, goals, whole),
+        ]
+
+
+def _outcome_differences(project: Project, goals: list[UUID] | None, whole: Whole) -> Iterator[str]:
+    names = OUTCOME_COLUMNS.split(", ")
+    rows = run(
+        f"""
+        SELECT {OUTCOME_COLUMNS} FROM routing_outcome
+        WHERE project_id = %s AND (%s::uuid[] IS NULL OR goal_id = ANY(%s::uuid[]))
+        """,
+        [project.id, goals, goals],
+    )
+    kept = {}
+    for row in rows:
+        named = dict(zip(names, row, strict=True))
+        named.pop("id")
+        kept[(named["goal_id"], named["trace_id"], named["path_id"])] = named
+    for key in sorted(kept.keys() | whole.outcomes.keys(), key=str):
+        if not close(kept.get(key), whole.outcomes.get(key)):
+            yield f"outcome of trace {key[1]}"
+
+
+def _state_differences(project: Project, goals: list[UUID] | None, whole: Whole) -> Iterator[str]:
+    names = ("samples", "own", "earlier", "own_decayed", "earlier_decayed", "tries")
+    rows = run(
+        f"""
+        SELECT goal_id, path_id, pipeline_id, {", ".join(names)} FROM routing_pathstate
+        WHERE project_id = %s AND (%s::uuid[] IS NULL OR goal_id = ANY(%s::uuid[]))
+        """,
+        [project.id, goals, goals],
+    )
+    kept = {tuple(row[:3]): dict(zip(names, row[3:], strict=True)) for row in rows}
+    due = {
+        (row["goal_id"], row["path_id"], row["pipeline_id"]): {name: row[name] for name in names}
+        for row in whole.sums.state_rows()
+    }
+    for key in sorted(kept.keys() | due.keys(), key=str):
+        if not close(_something(kept.get(key)), _something(due.get(key))):
+            yield f"state of path {key[1].hex} in pipeline {key[2]!r}"
+
+
+def _something(state: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A state that was corrected back to nothing is as good as none."""
+    if state is None or not state["samples"]:
+        return None
+    return {**state, **{name: state[name] or [0.0] * 11 for name in ("own_decayed", "earlier_decayed")}}
+
+
+def _bucket_differences(project: Project, goals: list[UUID] | None, whole: Whole) -> Iterator[str]:
+    """By day, for hours may have been merged."""
+    rows = run(
+        """
+        SELECT goal_id, path_id, pipeline_id, start, samples, successes, rated, counts, failures, cost_usd, costs
+        FROM routing_pathbucket WHERE project_id = %s AND (%s::uuid[] IS NULL OR goal_id = ANY(%s::uuid[]))
+        """,
+        [project.id, goals, goals],
+    )
+    names = ("samples", "successes", "rated", "counts", "failures", "cost_usd", "costs")
+    due = [
+        (row["goal_id"], row["path_id"], row["pipeline_id"], row["start"], *(row[name] for name in names))
+        for row in whole.sums.bucket_rows()
+    ]
+    kept_days, due_days = _by_day(rows), _by_day(due)
+    for key in sorted(kept_days.keys() | due_days.keys(), key=str):
+        nothing = [0.0] * len(next(iter((kept_days | due_days).values())))
+        if not close(kept_days.get(key, nothing), due_days.get(key, nothing)):
+            yield f"bucket of {key[1].hex} in pipeline {key[2]!r} on day {key[3]}"
+
+
+def _by_day(rows: Any) -> dict[tuple[Any, ...], list[float]]:
+    days: dict[tuple[Any, ...], list[float]] = {}
+    for goal, path, pipeline, start, *figures in rows:
+        flat = [float(part) for figure in figures for part in (figure if isinstance(figure, list) else [figure])]
+        key = (goal, path, pipeline, start // HOURS_OF_A_DAY)
+        days[key] = [one + other for one, other in zip(days.get(key, [0.0] * len(flat)), flat, strict=True)]
+    return days
+
+
+def close(one: Any, other: Any) -> bool:
+    """Equal, sums to 1e-9 of their size."""
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(close, one, other))
+    return bool(one == other)
+
+
+def rebuild(project: Project) -> None:
+    """Makes outcomes, states and buckets anew. Writers wait until it is done; merged days become hours again."""
+    with transaction.atomic():
+        run("LOCK TABLE routing_ledgerrow, routing_eventspan IN SHARE ROW EXCLUSIVE MODE", [])
+        whole = reckoned(project)
+        run("DELETE FROM routing_outcome WHERE project_id = %s", [project.id])
+        run("DELETE FROM routing_pathbucket WHERE project_id = %s", [project.id])
+        rows = list(whole.outcomes.values())
+        for start in range(0, len(rows), BATCH):
+            _insert_outcomes(project, rows[start : start + BATCH])
+        buckets = whole.sums.bucket_rows()
+        for start in range(0, len(buckets), BATCH):
+            part = orjson.dumps(buckets[start : start + BATCH]).decode()
+            run(BUCKETS_SQL, {"project": project.id, "buckets": part, "hours": 1})
+        write_states(project, whole.sums, [path.id for path in Path.objects.filter(project=project).only("id")])
+
+
+def _insert_outcomes(project: Project, rows: list[dict[str, Any]]) -> None:
+    names = OUTCOME_COLUMNS.removeprefix("id, ")
+    run(
+        f"""
+        INSERT INTO routing_outcome (project_id, {names})
+        SELECT %s, {names} FROM json_populate_recordset(NULL::routing_outcome, %s::json)
+        """,
+        [project.id, orjson.dumps(rows).decode()],
+    )

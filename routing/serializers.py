@@ -1,0 +1,317 @@
+"""The shapes of the routing API, for the reference. What comes in is read leniently by `routing.reports` and others."""
+
+from typing import Any
+
+from rest_framework import serializers as s
+
+from routing.engine.categories import FAILURE_CATEGORIES
+from routing.models import Mode, PathStatus
+
+RISKS = ["low", "medium", "high"]
+
+
+class ConstraintsIn(s.Serializer[Any]):
+    max_cost_usd = s.FloatField(required=False, allow_null=True)
+    max_latency_ms = s.FloatField(required=False, allow_null=True)
+    min_quality = s.FloatField(required=False, allow_null=True)
+    min_confidence = s.FloatField(required=False, allow_null=True)
+    max_risk = s.FloatField(required=False, allow_null=True)
+
+
+class DecideIn(s.Serializer[Any]):
+    goal = s.CharField()
+    task_risk_level = s.ChoiceField(RISKS, required=False)
+    pipeline_id = s.CharField(required=False, allow_null=True)
+    candidate_model_ids = s.ListField(child=s.CharField(), required=False, allow_null=True)
+    constraints = ConstraintsIn(required=False, allow_null=True)
+    window_hours = s.FloatField(required=False, help_text="Of the figures that constraints are judged by; 168.")
+    dry_run = s.BooleanField(required=False, help_text="Choose, and record nothing.")
+
+
+class DecideOut(s.Serializer[Any]):
+    trace_id = s.CharField()
+    path_id = s.CharField(allow_null=True)
+    model_id = s.CharField(allow_null=True)
+    tool_id = s.CharField(allow_null=True)
+    tools = s.ListField(child=s.CharField())
+    params = s.DictField()
+    goal = s.CharField()
+    reason = s.CharField()
+    confidence = s.FloatField(help_text="The probability that this path is the best one.")
+    probability = s.FloatField(allow_null=True, help_text="The probability with which this path was chosen.")
+    exploration = s.BooleanField()
+    success_rate = s.FloatField(allow_null=True)
+    sample_count = s.IntegerField()
+    decided_at = s.DateTimeField()
+    alternatives_considered = s.IntegerField()
+    blocked_by = s.CharField(allow_null=True)
+    mode = s.ChoiceField(Mode.choices)
+    would_path_id = s.CharField(allow_null=True)
+
+
+class DecisionIn(s.Serializer[Any]):
+    goal = s.CharField()
+    trace_id = s.CharField()
+    path_id = s.CharField()
+    pipeline_id = s.CharField(required=False, allow_null=True)
+    task_risk_level = s.ChoiceField(RISKS, required=False)
+    exploration = s.BooleanField(required=False)
+    probability = s.FloatField(required=False, allow_null=True)
+    confidence = s.FloatField(required=False, allow_null=True)
+    decided_at = s.CharField(required=False, allow_null=True)
+
+
+class DecisionsIn(s.Serializer[Any]):
+    decisions = DecisionIn(many=True)
+
+
+class BatchOut(s.Serializer[Any]):
+    accepted = s.IntegerField()
+    rejected = s.IntegerField()
+    results = s.ListField(child=s.DictField())
+
+
+class PathIn(s.Serializer[Any]):
+    goal = s.CharField()
+    model_id = s.CharField()
+    tool_id = s.CharField(required=False, allow_null=True)
+    tools = s.ListField(child=s.CharField(), required=False, allow_null=True)
+    params = s.DictField(required=False, allow_null=True)
+    risk_level = s.ChoiceField(RISKS, required=False)
+
+
+class PathOut(s.Serializer[Any]):
+    path_id = s.CharField()
+    goal = s.CharField()
+    model_id = s.CharField()
+    tool_id = s.CharField(allow_null=True)
+    tools = s.ListField(child=s.CharField())
+    params = s.DictField()
+    risk_level = s.CharField()
+    status = s.ChoiceField(PathStatus.choices)
+    disabled_by = s.CharField()
+    origin = s.CharField()
+    probe_at = s.DateTimeField(allow_null=True)
+    created_at = s.DateTimeField()
+
+
+class PathsOut(s.Serializer[Any]):
+    paths = PathOut(many=True)
+
+
+class PathDisabled(s.Serializer[Any]):
+    status = s.ChoiceField(["disabled"])
+    path_id = s.CharField()
+
+
+class ConfigShape(s.Serializer[Any]):
+    goal = s.CharField(help_text='"*" stands for the defaults of the project.')
+    exploration_rate = s.FloatField(required=False)
+    min_samples_before_exploit = s.IntegerField(required=False)
+    rollback_threshold = s.FloatField(required=False)
+    staleness_days = s.FloatField(required=False)
+    exploration_on_high_risk = s.BooleanField(required=False)
+
+
+class GoalIn(s.Serializer[Any]):
+    goal = s.CharField()
+    description = s.CharField(required=False)
+    mode = s.ChoiceField(Mode.choices, required=False)
+    pinned_path_id = s.CharField(required=False, allow_null=True)
+    half_life_hours = s.FloatField(required=False, allow_null=True)
+    auto_explore = s.BooleanField(required=False)
+    max_untested = s.IntegerField(required=False)
+    bounds = s.DictField(required=False, help_text='{"temperature": {"low": 0, "high": 1, "whole": false}}')
+    exploration_rate = s.FloatField(required=False, allow_null=True)
+    min_samples_before_exploit = s.IntegerField(required=False, allow_null=True)
+    rollback_threshold = s.FloatField(required=False, allow_null=True)
+    staleness_days = s.FloatField(required=False, allow_null=True)
+    exploration_on_high_risk = s.BooleanField(required=False, allow_null=True)
+
+
+class GoalOut(GoalIn):
+    created_at = s.DateTimeField()
+
+
+class GoalsOut(s.Serializer[Any]):
+    goals = GoalOut(many=True)
+
+
+class OutcomeIn(s.Serializer[Any]):
+    trace_id = s.CharField(required=False, allow_null=True)
+    goal = s.CharField()
+    success = s.BooleanField(required=False, allow_null=True)
+    score = s.FloatField(required=False, allow_null=True)
+    failure_reason = s.CharField(required=False, allow_null=True)
+    failure_category = s.ChoiceField(list(FAILURE_CATEGORIES), required=False, allow_null=True)
+    metadata = s.DictField(required=False, allow_null=True)
+    tool_id = s.CharField(required=False, allow_null=True)
+    execution_params = s.DictField(required=False, allow_null=True)
+    model_id = s.CharField(required=False, allow_null=True)
+    path_id = s.CharField(required=False, allow_null=True)
+    pipeline_id = s.CharField(required=False, allow_null=True)
+    occurred_at = s.CharField(required=False, allow_null=True)
+    idempotency_key = s.CharField(required=False, allow_null=True)
+
+
+class OutcomeOut(s.Serializer[Any]):
+    status = s.ChoiceField(["accepted"])
+    trace_id = s.CharField()
+    goal = s.CharField()
+
+
+class OutcomesIn(s.Serializer[Any]):
+    outcomes = OutcomeIn(many=True)
+
+
+class UpdateIn(s.Serializer[Any]):
+    trace_id = s.CharField()
+    goal = s.CharField()
+    success = s.BooleanField(required=False, allow_null=True)
+    score = s.FloatField(required=False, allow_null=True)
+    failure_reason = s.CharField(required=False, allow_null=True)
+    failure_category = s.ChoiceField(list(FAILURE_CATEGORIES), required=False, allow_null=True)
+    metadata = s.DictField(required=False, allow_null=True)
+
+
+class UpdateOut(s.Serializer[Any]):
+    status = s.CharField()
+    trace_id = s.CharField()
+    goal = s.CharField()
+    fields_updated = s.ListField(child=s.CharField())
+
+
+class PolicyIn(s.Serializer[Any]):
+    goal = s.CharField()
+    task_type = s.CharField(required=False, allow_null=True)
+    pipeline_id = s.CharField(required=False, allow_null=True)
+    constraints = ConstraintsIn(required=False, allow_null=True)
+    window_hours = s.FloatField(required=False)
+
+
+class PolicyOut(s.Serializer[Any]):
+    goal = s.CharField()
+    recommended_model = s.CharField(allow_null=True)
+    recommended_provider = s.CharField(allow_null=True)
+    path_id = s.CharField(allow_null=True)
+    tool_id = s.CharField(allow_null=True)
+    params = s.DictField()
+    outcome_success_rate = s.FloatField(allow_null=True)
+    outcome_sample_count = s.IntegerField()
+    confidence = s.FloatField()
+    risk_score = s.FloatField(allow_null=True)
+    reasoning = s.CharField()
+    blocked_by = s.CharField(allow_null=True)
+    alternatives = s.ListField(child=s.DictField())
+
+
+class RecommendIn(s.Serializer[Any]):
+    task_type = s.CharField(required=False)
+    goal = s.CharField(required=False, allow_null=True)
+    optimize_for = s.CharField(required=False)
+    constraints = ConstraintsIn(required=False, allow_null=True)
+    window_hours = s.FloatField(required=False)
+
+
+class RecommendOut(s.Serializer[Any]):
+    recommendation = s.DictField(allow_null=True)
+    alternatives = s.ListField(child=s.DictField())
+    stats = s.DictField()
+    reasoning = s.CharField()
+
+
+class InsightsOut(s.Serializer[Any]):
+    schema_version = s.CharField()
+    tenant_id = s.CharField()
+    generated_at = s.CharField()
+    window_hours = s.FloatField()
+    goals = s.ListField(child=s.DictField())
+    cross_goal_summary = s.DictField()
+
+
+class SignalIn(s.Serializer[Any]):
+    trace_id = s.CharField(required=False, allow_null=True)
+    signal_type = s.CharField()
+    signal_source = s.CharField(required=False, allow_null=True)
+    strength = s.FloatField(required=False, allow_null=True)
+    confidence = s.FloatField(required=False, allow_null=True)
+    goal = s.CharField(required=False, allow_null=True)
+    session_id = s.CharField(required=False, allow_null=True)
+    model = s.CharField(required=False, allow_null=True)
+    raw_evidence = s.CharField(required=False, allow_null=True)
+
+
+class SignalOut(s.Serializer[Any]):
+    status = s.CharField()
+    trace_id = s.CharField()
+    signal_type = s.CharField()
+    recorded = s.BooleanField()
+
+
+class SignalsIn(s.Serializer[Any]):
+    signals = SignalIn(many=True)
+
+
+class EventsIn(s.Serializer[Any]):
+    events = s.ListField(child=s.DictField())
+
+
+class EventsOut(s.Serializer[Any]):
+    status = s.CharField()
+    accepted = s.IntegerField()
+    rejected = s.IntegerField()
+
+
+class HealthOut(s.Serializer[Any]):
+    status = s.CharField()
+    database = s.CharField()
+    redis = s.CharField()
+
+
+class StateOut(s.Serializer[Any]):
+    goal = s.CharField()
+    pipeline_id = s.CharField(allow_null=True)
+    mode = s.ChoiceField(Mode.choices)
+    pinned_path_id = s.CharField(allow_null=True)
+    config = s.DictField()
+    idle_share = s.FloatField()
+    tries_kept = s.IntegerField()
+    paths = s.ListField(child=s.DictField())
+    version = s.CharField()
+
+
+class TraceOut(s.Serializer[Any]):
+    trace_id = s.CharField()
+    decisions = s.ListField(child=s.DictField())
+    outcomes = s.ListField(child=s.DictField())
+    evidence = s.ListField(child=s.DictField())
+
+
+class ChangeOut(s.Serializer[Any]):
+    change = s.CharField()
+    goal = s.CharField()
+    path_id = s.CharField()
+    model_id = s.CharField()
+    reason = s.CharField()
+    figures = s.DictField()
+    actor = s.CharField()
+    at = s.DateTimeField()
+
+
+class ChangesOut(s.Serializer[Any]):
+    changes = ChangeOut(many=True)
+
+
+class PriceShape(s.Serializer[Any]):
+    model = s.CharField()
+    input_usd = s.FloatField(min_value=0, help_text="Dollars for a million tokens in.")
+    output_usd = s.FloatField(min_value=0, help_text="Dollars for a million tokens out.")
+
+
+class PriceOut(PriceShape):
+    as_of = s.DateField()
+    is_own = s.BooleanField()
+
+
+class PricesOut(s.Serializer[Any]):
+    prices = PriceOut(many=True)

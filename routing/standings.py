@@ -1,0 +1,362 @@
+"""A goal as the engine sees it: its settings, its paths, and what is believed of each, read in one statement."""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+
+from agentloop.ids import shown
+from agentloop.models import Project
+from agentloop.sql import run
+from routing.engine import sketch
+from routing.engine.change import carried, doubt
+from routing.engine.choice import Chance, Constraints, Contender, Figures, Risk, Standing, chances
+from routing.engine.choice import Terms as Wishes
+from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram
+from routing.engine.posterior import BORROWED_WORTH, Posterior, believe, borrowed, pipeline_backing
+from routing.engine.recommendation import risk_score
+from routing.models import goal_id
+from routing.sums import HOUR
+
+WINDOW_HOURS = 168
+DEFAULTS: dict[str, Any] = {
+    "exploration_rate": 0.0,
+    "min_samples_before_exploit": 20,
+    "rollback_threshold": 0.3,
+    "staleness_days": 7,
+    "exploration_on_high_risk": False,
+}
+CONFIG = tuple(DEFAULTS)
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, slots=True)
+class PathView:
+    """A path with its figures. `own` and `earlier` are as choosing goes by them: decayed where the goal decays."""
+
+    id: UUID
+    model: str
+    tools: tuple[str, ...]
+    params: Mapping[str, Any]
+    risk_level: str
+    origin: str
+    contender: Contender
+    own: Histogram
+    version: tuple[int, ...]
+    samples: int
+    successes: float = 0.0
+    rated: float = 0.0
+    failures: int = 0
+
+    @property
+    def shown_id(self) -> str:
+        return shown("path", self.id)
+
+    @property
+    def tool(self) -> str | None:
+        return self.tools[0] if self.tools else None
+
+
+@dataclass(frozen=True, slots=True)
+class GoalView:
+    id: UUID
+    name: str
+    exists: bool
+    config: Mapping[str, Any]
+    mode: str
+    pinned: UUID | None
+    paths: tuple[PathView, ...]
+
+    def wishes(
+        self,
+        *,
+        risk: Risk = Risk.MEDIUM,
+        models: frozenset[str] | None = None,
+        constraints: Constraints | None = None,
+    ) -> Wishes:
+        return Wishes(
+            constraints=constraints or Constraints(),
+            models=models,
+            risk=risk,
+            exploration_rate=self.config["exploration_rate"],
+            exploration_on_high_risk=self.config["exploration_on_high_risk"],
+            min_samples_before_exploit=self.config["min_samples_before_exploit"],
+            staleness_s=self.config["staleness_days"] * 86400.0,
+        )
+
+    def path(self, path: UUID | None) -> PathView | None:
+        return next((one for one in self.paths if one.id == path), None)
+
+    def shown_path(self, shown_id: str | None) -> PathView | None:
+        return next((one for one in self.paths if one.shown_id == shown_id), None)
+
+
+_GOAL = ", ".join(f"coalesce(goal.{name}, fallback.{name})" for name in CONFIG)
+_STATE = (
+    "{0}.version, {0}.own::text, {0}.earlier::text, {0}.own_decayed::text, {0}.earlier_decayed::text, {0}.samples, "
+    "{0}.tries"
+)
+_SUMS = ", ".join(f"sum(bucket.counts[{place}])" for place in range(1, len(POINTS) + 1))
+_NO_WINDOW = "NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+_WINDOW = "seen.samples, seen.successes, seen.rated, seen.counts, seen.cost_usd, seen.costs, seen.latencies"
+_WINDOW_JOIN = f"""
+LEFT JOIN LATERAL (
+    SELECT sum(samples)::bigint AS samples, sum(successes) AS successes, sum(rated) AS rated,
+        ARRAY[{_SUMS}]::text AS counts, sum(cost_usd) AS cost_usd, sum(costs)::bigint AS costs,
+        json_agg(latencies) FILTER (WHERE latencies <> '{{}}') AS latencies
+    FROM routing_pathbucket AS bucket
+    WHERE bucket.project_id = %(project)s AND bucket.goal_id = path.goal_id AND bucket.pipeline_id = %(pipeline)s
+        AND bucket.path_id = path.id AND bucket.start >= %(from)s
+) AS seen ON true
+"""
+_LOOK = """
+SELECT goal.name, {goal}, goal.mode, goal.pinned_path_id, path.id, path.model, path.tools, path.params::text,
+    path.risk_level, path.origin, path.status, extract(epoch FROM path.probe_at)::float8, path.failures, path.terms,
+    path.since, path.shaken_by, path.half_life_s, path.landmark, {whole}, {own}, {window}
+FROM (SELECT %(goal)s::uuid AS id) AS asked
+LEFT JOIN routing_goal AS goal ON goal.id = asked.id
+LEFT JOIN routing_goal AS fallback ON fallback.id = %(fallback)s
+LEFT JOIN routing_path AS path ON path.project_id = %(project)s AND path.goal_id = goal.id
+LEFT JOIN routing_pathstate AS whole ON whole.project_id = %(project)s AND whole.goal_id = goal.id
+    AND whole.path_id = path.id AND whole.pipeline_id = ''
+LEFT JOIN routing_pathstate AS own ON %(pipeline)s <> '' AND own.project_id = %(project)s AND own.goal_id = goal.id
+    AND own.path_id = path.id AND own.pipeline_id = %(pipeline)s
+{window_join}
+ORDER BY path.created_at, path.id
+"""
+
+
+def _look_sql(*, window: bool) -> str:
+    return _LOOK.format(
+        goal=_GOAL,
+        whole=_STATE.format("whole"),
+        own=_STATE.format("own"),
+        window=_WINDOW if window else _NO_WINDOW,
+        window_join=_WINDOW_JOIN if window else "",
+    )
+
+
+LOOK_SQL, LOOK_WINDOW_SQL = _look_sql(window=False), _look_sql(window=True)
+
+
+def window_start(hours: float, now: float) -> int:
+    """The first hour of a window, whole hours only."""
+    return math.floor((now - hours * HOUR) / HOUR)
+
+
+def look(project: Project, name: str, *, pipeline: str = "", window_hours: float | None = None) -> GoalView:
+    """A goal with its paths. One query; figures of a window come along where one is asked for."""
+    now = time.time()
+    key = goal_id(project.id, name)
+    params: dict[str, Any] = {
+        "project": project.id,
+        "goal": key,
+        "fallback": goal_id(project.id, "*"),
+        "pipeline": pipeline,
+    }
+    if window_hours is None:
+        rows = run(LOOK_SQL, params)
+    else:
+        rows = run(LOOK_WINDOW_SQL, {**params, "from": window_start(window_hours, now)})
+    first = rows[0]
+    given = dict(zip(CONFIG, first[1 : 1 + len(CONFIG)], strict=True))
+    config = {name: default if given[name] is None else given[name] for name, default in DEFAULTS.items()}
+    mode, pinned = first[1 + len(CONFIG) : 3 + len(CONFIG)]
+    read = [_read(row[3 + len(CONFIG) :], pipeline, now) for row in rows if row[3 + len(CONFIG)] is not None]
+    return GoalView(key, name, first[0] is not None, config, mode or "apply", pinned, _views(read, pipeline))
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A state as choosing goes by it now."""
+
+    version: int = 0
+    own: Histogram = EMPTY
+    earlier: Histogram = EMPTY
+    samples: int = 0
+    tries: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    columns: tuple[Any, ...]
+    whole: _State
+    own: _State | None
+    figures: Figures | None
+    successes: float
+    rated: float
+
+
+_PATH, _STATE_SIZE = 14, 7
+
+
+def _read(row: Sequence[Any], pipeline: str, now: float) -> _Read:
+    path = tuple(row[:_PATH])
+    whole = _state(path, "", row[_PATH : _PATH + _STATE_SIZE], now)
+    own = _state(path, pipeline, row[_PATH + _STATE_SIZE : _PATH + 2 * _STATE_SIZE], now) if pipeline else None
+    seen = row[_PATH + 2 * _STATE_SIZE :]
+    return _Read(path, whole, own, _window_figures(seen), seen[1] or 0.0, seen[2] or 0.0)
+
+
+class _Recent(OrderedDict[Any, Kept]):
+    """The latest few thousand things that were worked out, by what they were worked out from."""
+
+    def keep(self, key: Any, value: Kept) -> Kept:
+        if len(self) >= 20_000:
+            self.popitem(last=False)
+        self[key] = value
+        return value
+
+
+_states: _Recent[_State] = _Recent()
+_posteriors: _Recent[Posterior] = _Recent()
+
+
+def _state(path: tuple[Any, ...], pipeline: str, row: Sequence[Any], now: float) -> _State:
+    """Parsed once for a version; with forward decay its worth is reckoned anew at each look."""
+    version, own, earlier, own_decayed, earlier_decayed, samples, tries = row
+    if version is None:
+        return _State()
+    terms, _, _, half_life, landmark = path[9:14]
+    key = (path[0], pipeline, version, terms)
+    if half_life is None and (kept := _states.get(key)) is not None:
+        return kept
+    counts, before = _histogram(own), _histogram(earlier)
+    if half_life is not None and own_decayed is not None:
+        decay = Decay(half_life, landmark)
+        counts, before = decay.worth(_histogram(own_decayed), now), decay.worth(_histogram(earlier_decayed), now)
+    state = _State(version, counts, before, samples, tuple(sorted(tries)))
+    return state if half_life is not None else _states.keep(key, state)
+
+
+def _histogram(text: str) -> Histogram:
+    """What rounding leaves below zero is cut to zero: no posterior may meet a negative count."""
+    return Histogram(tuple(max(0.0, float(part)) for part in text[1:-1].split(",")))
+
+
+def _window_figures(seen: Sequence[Any]) -> Figures | None:
+    samples, _, _, counts, cost, costs, latencies = seen
+    if samples is None:
+        return None
+    values = _histogram(counts)
+    found = orjson.loads(latencies) if isinstance(latencies, str) else latencies or []
+    times = sketch.merged(sketch.Sketch.from_json(one) for one in found)
+    return Figures(
+        samples=samples,
+        mean_value=values.mean if values.weight > 0 else None,
+        mean_cost_usd=cost / costs if costs else None,
+        cost_samples=costs or 0,
+        p95_latency_ms=times.p95,
+        latency_samples=times.weight,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Neighbours:
+    """What a path's posterior may lean on: the goal's other paths, by id and by model."""
+
+    by_id: Mapping[UUID, _Read]
+    of_model: Mapping[str, Sequence[tuple[UUID, Histogram]]]
+
+    def carried(self, one: _Read, state: _State) -> Histogram:
+        """What evidence from before the path's regime still adds."""
+        if state.earlier.weight <= 0:
+            return EMPTY
+        leader = self.by_id.get(one.columns[11])
+        judged = leader.whole if leader is not None else state
+        return carried(state.earlier, doubt(judged.earlier, judged.own))
+
+    def version(self, one: _Read) -> int:
+        leader = self.by_id.get(one.columns[11])
+        return leader.whole.version if leader is not None else 0
+
+
+def _views(read: Sequence[_Read], pipeline: str) -> tuple[PathView, ...]:
+    of_model: dict[str, list[tuple[UUID, Histogram]]] = {}
+    for one in read:
+        of_model.setdefault(one.columns[1], []).append((one.columns[0], one.whole.own))
+    neighbours = _Neighbours({one.columns[0]: one for one in read}, of_model)
+    return tuple(_view(one, neighbours) for one in read)
+
+
+def _view(one: _Read, neighbours: _Neighbours) -> PathView:
+    path, model, tools, params, risk_level, origin, status, probe_at, failures, terms, *_ = one.columns
+    state = one.whole if one.own is None else one.own
+    posterior = _posterior(one, neighbours)
+    figures = one.figures or Figures(samples=state.samples)
+    if one.figures is not None:
+        figures = replace(figures, risk_score=risk_score(posterior))
+    contender = Contender(
+        path_id=path.hex,
+        model_id=model,
+        posterior=posterior,
+        figures=figures,
+        standing=Standing(status),
+        tried_at=one.whole.tries[0] if one.whole.tries else None,
+        probe_at=probe_at,
+    )
+    return PathView(
+        path,
+        model,
+        tuple(tools),
+        orjson.loads(params),
+        risk_level,
+        origin,
+        contender,
+        state.own,
+        (one.whole.version, state.version, terms, neighbours.version(one)),
+        state.samples,
+        one.successes,
+        one.rated,
+        failures,
+    )
+
+
+def _posterior(one: _Read, neighbours: _Neighbours) -> Posterior:
+    """Believed once for a version, but for what borrows of its neighbours, decays, or is too young to be kept."""
+    path, model, half_life, terms = one.columns[0], one.columns[1], one.columns[12], one.columns[9]
+    whole = one.whole
+    if one.own is not None:
+        return believe(one.own.own, neighbours.carried(one, one.own), pipeline_backing(whole.own, one.own.own))
+    if whole.own.weight < BORROWED_WORTH and len(neighbours.of_model[model]) > 1:
+        others = [counts for other, counts in neighbours.of_model[model] if other != path]
+        return believe(whole.own, neighbours.carried(one, whole), borrowed(others, whole.own))
+    key = (path, whole.version, terms, neighbours.version(one))
+    if half_life is None and (kept := _posteriors.get(key)) is not None:
+        return kept
+    posterior = believe(whole.own, neighbours.carried(one, whole))
+    return posterior if half_life is not None else _posteriors.keep(key, posterior)
+
+
+_chances: _Recent[tuple[float, Any, Mapping[str, Chance]]] = _Recent()
+CHANCES_LAST_S = 1.0
+
+
+def chances_of(goal: GoalView, wishes: Wishes, pipeline: str, contenders: Sequence[Contender]) -> Mapping[str, Chance]:
+    """Probabilities of being best and chosen: once for the states' versions, and at most once a second."""
+    key = (goal.id, pipeline, wishes)
+    versions = tuple((path.id, path.version, path.contender.standing) for path in goal.paths)
+    now, kept = time.monotonic(), _chances.get(key)
+    if kept is not None and (kept[1] == versions or kept[0] + CHANCES_LAST_S > now):
+        return kept[2]
+    found = chances(contenders, wishes, time.time())
+    _chances.keep(key, (now, versions, found))
+    return found
+
+
+def with_chances(goal: GoalView, wishes: Wishes, pipeline: str) -> list[Contender]:
+    """The contenders, with the probability of being best among their figures."""
+    contenders = [path.contender for path in goal.paths]
+    free = replace(wishes, constraints=Constraints())
+    best = chances_of(goal, free, pipeline, contenders)
+    return [
+        replace(one, figures=replace(one.figures, probability_best=best[one.path_id].best))
+        if one.path_id in best
+        else one
+        for one in contenders
+    ]

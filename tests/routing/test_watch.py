@@ -1,0 +1,199 @@
+"""Regimes, rollback and recovery, auto-explore, decay, retention: over the database."""
+
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from agentloop.models import Project
+from routing import watch
+from routing.decisions import Asked, decide
+from routing.engine.evidence import Source
+from routing.engine.histogram import Histogram, contribution, merged
+from routing.evidence import Observation, record
+from routing.models import Decision, Goal, Path, PathBucket, PathChange, PathState, Regime
+from routing.paths import NewPath, change_goal, register_path
+from routing.rebuild import differences, rebuild
+from routing.standings import look
+
+HOUR = 3600.0
+
+
+def report(project: Project, model: str, values: list[float], *, begin: float, end: float, **more: Any) -> None:
+    """Outcomes spread evenly over a time."""
+    step = (end - begin) / len(values)
+    rows = [
+        Observation(
+            "book",
+            more.get("source", Source.PROVIDER),
+            f"{model}{begin:.0f}-{place}",
+            model=model,
+            success=value >= 0.5,
+            score=value,
+            occurred_at=begin + place * step,
+        )
+        for place, value in enumerate(values)
+    ]
+    for start in range(0, len(rows), 500):
+        record(project, rows[start : start + 500])
+
+
+def goal_of(project: Project) -> Goal:
+    return Goal.objects.get(project=project, name="book")
+
+
+def statuses(project: Project) -> dict[str, str]:
+    return dict(Path.objects.filter(project=project).values_list("model", "status"))
+
+
+def test_a_path_that_falls_is_rolled_back_and_recovers_by_its_probe(project: Project) -> None:
+    now = time.time()
+    report(project, "good", [1.0] * 90 + [0.0] * 10, begin=now - 48 * HOUR, end=now)
+    report(project, "bad", [1.0] * 60, begin=now - 48 * HOUR, end=now - 5 * HOUR)
+    report(project, "bad", [0.0] * 60, begin=now - 4 * HOUR, end=now)
+    assert watch.watch_goal(project, goal_of(project).id, lag_s=0) > 0
+    assert statuses(project) == {"good": "active", "bad": "rolled_back"}
+    change = PathChange.objects.get(change="roll_back")
+    assert change.figures["probability"] > 0.95
+    assert all(decide(project, Asked("book")).path.model == "good" for _ in range(20))
+    later = now + 2 * HOUR
+    watch.watch_goal(project, goal_of(project).id, lag_s=0, now=later)
+    assert statuses(project)["bad"] == "probing"
+    Path.objects.filter(model="bad").update(probing_since=datetime.fromtimestamp(now + 0.001, UTC))
+    report(project, "bad", [1.0] * 12, begin=now + 0.001, end=time.time())
+    watch.watch_goal(project, goal_of(project).id, lag_s=0, now=later + 60)
+    assert statuses(project)["bad"] == "active"
+    assert PathChange.objects.filter(change="recover").exists()
+
+
+def test_the_last_path_is_never_rolled_back(project: Project) -> None:
+    now = time.time()
+    report(project, "only", [1.0] * 80, begin=now - 48 * HOUR, end=now - 5 * HOUR)
+    report(project, "only", [0.0] * 80, begin=now - 4 * HOUR, end=now)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    assert statuses(project) == {"only": "active"}
+
+
+def test_corrections_that_remove_the_grounds_bring_a_path_back(project: Project) -> None:
+    now = time.time()
+    report(project, "good", [1.0] * 90, begin=now - 48 * HOUR, end=now)
+    report(project, "bad", [1.0] * 60, begin=now - 48 * HOUR, end=now - 5 * HOUR)
+    report(project, "bad", [0.0] * 60, begin=now - 4 * HOUR, end=now)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    assert statuses(project)["bad"] == "rolled_back"
+    told = PathState.objects.filter(path__model="bad").exists()
+    assert told
+    corrections = [
+        Observation("book", Source.REVIEW, f"bad{now - 4 * HOUR:.0f}-{place}", success=True, score=1.0, attribution=1.0)
+        for place in range(60)
+    ]
+    record(project, corrections)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    assert statuses(project)["bad"] == "active"
+
+
+def test_a_change_opens_a_regime_and_states_follow_it(project: Project) -> None:
+    now = time.time()
+    report(project, "a", [1.0, 1.0, 1.0, 1.0, 0.0] * 60, begin=now - 20 * HOUR, end=now - 10 * HOUR)
+    report(project, "a", [0.0, 0.0, 0.0, 1.0, 0.0] * 12, begin=now - 9 * HOUR, end=now)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    regime = Regime.objects.filter(cause="changed").get()
+    assert abs(regime.since - (now - 9 * HOUR)) < 2 * HOUR
+    assert look(project, "book").paths[0].own.weight < 80
+    assert differences(project) == []
+    assert watch.watch_goal(project, goal_of(project).id, lag_s=0) == 0
+
+
+def test_corrections_by_reviewers_open_no_regime(project: Project) -> None:
+    now = time.time()
+    report(project, "a", [1.0] * 300, begin=now - 20 * HOUR, end=now)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    rows = [
+        Observation("book", Source.REVIEW, f"a{now - 20 * HOUR:.0f}-{place}", success=False, score=0.0, attribution=1.0)
+        for place in range(0, 300, 6)
+    ]
+    record(project, rows)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    assert not Regime.objects.exists()
+
+
+def test_decay_equals_the_sum_over_all_outcomes(project: Project) -> None:
+    now = time.time()
+    change_goal(project, "book", {"half_life_hours": 6})
+    values = [0.0, 0.25, 1.0, 0.7, 0.9, 0.4] * 5
+    report(project, "a", values, begin=now - 30 * HOUR, end=now)
+    record(project, [Observation("book", Source.USER, f"a{now - 30 * HOUR:.0f}-3", success=False, score=0.1)])
+    values[3] = 0.1
+    [path] = look(project, "book").paths
+    asked, step = time.time(), 30 * HOUR / len(values)
+    brute = merged(
+        contribution(value).scaled(0.5 ** ((asked - (now - 30 * HOUR + place * step)) / (6 * HOUR)))
+        for place, value in enumerate(values)
+    )
+    pairs = zip(path.own.counts, brute.counts, strict=True)
+    assert all(math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-9) for one, other in pairs)
+    assert differences(project) == []
+    change_goal(project, "book", {"half_life_hours": None})
+    assert math.isclose(look(project, "book").paths[0].own.weight, len(values))
+
+
+def test_auto_explore_stays_in_bounds_and_makes_no_duplicate(project: Project) -> None:
+    from agentloop.actors import SYSTEM
+
+    bounds = {"temperature": {"low": 0.0, "high": 1.0}}
+    goal = change_goal(project, "book", {"auto_explore": True, "bounds": bounds, "max_untested": 2})
+    for value, score in ((0.2, 0.6), (0.6, 0.9)):
+        path = register_path(project, SYSTEM, "book", NewPath("m", params={"temperature": value}))
+        rows = [
+            Observation("book", Source.PROVIDER, f"{value}-{place}", path_id=path.shown_id, score=score, success=True)
+            for place in range(6)
+        ]
+        record(project, rows)
+    assert watch.explore_goals() == 1
+    made = Path.objects.get(origin="auto_explore")
+    assert 0.0 <= made.params["temperature"] <= 1.0
+    assert PathChange.objects.get(change="propose").path_id == made.id
+    for _ in range(5):
+        watch.explore_goal(project, goal)
+    assert Path.objects.count() <= 4
+    assert len({path.identity for path in Path.objects.all()}) == Path.objects.count()
+
+
+def test_merged_buckets_hold_the_same_sums(project: Project) -> None:
+    now = time.time()
+    report(project, "a", [0.5, 1.0] * 40, begin=now - 100 * 24 * HOUR, end=now - 70 * 24 * HOUR)
+    before = PathBucket.objects.count()
+    while watch.merge_buckets(project):
+        pass
+    assert PathBucket.objects.count() < before
+    assert differences(project) == []
+    record(project, [Observation("book", Source.USER, f"a{now - 100 * 24 * HOUR:.0f}-0", success=False, score=0.0)])
+    assert differences(project) == []
+    rebuild(project)
+    assert differences(project) == []
+
+
+def test_decisions_go_and_what_was_said_of_them_stays(project: Project) -> None:
+    decided = decide(project, Asked("book", models=("a",)))
+    record(project, [Observation("book", Source.PROVIDER, decided.trace_id, success=True)])
+    Decision.objects.update(decided_at="2020-01-01T00:00:00Z")
+    watch.end_old_rows()
+    assert not Decision.objects.exists()
+    assert differences(project) == []
+
+
+def test_a_difference_is_found_and_mended(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    report(project, "a", [1.0] * 3, begin=time.time() - 60, end=time.time())
+    PathState.objects.update(samples=7)
+    assert len(differences(project)) == 1
+    assert watch.check_a_sample() == 1
+    assert "routing differs" in caplog.text
+    rebuild(project)
+    assert differences(project) == []
+
+
+def test_histograms_are_never_negative() -> None:
+    assert min(watch._positive([-1e-17, 1.0]).counts) == 0.0
+    assert isinstance(watch._positive([0.0]), Histogram)
