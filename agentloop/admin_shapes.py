@@ -15,7 +15,9 @@ class Strict(serializers.Serializer[Any]):
     """Names every field that it doesn't know: a misspelt one must not look as if it had been set."""
 
     def to_internal_value(self, data: Any) -> Any:
-        unknown = {name: f"is not a field; there are {', '.join(self.fields)}." for name in data if name not in self.fields}
+        unknown = {
+            name: f"is not a field; there are {', '.join(self.fields)}." for name in data if name not in self.fields
+        }
         if unknown:
             raise serializers.ValidationError(unknown)
         return super().to_internal_value(data)
@@ -159,7 +161,6 @@ class AuditEntryOut(serializers.Serializer[Any]):
 class AuditPage(serializers.Serializer[Any]):
     entries = AuditEntryOut(many=True)
     next_cursor = serializers.CharField(allow_null=True, help_text="Null on the last page.")
-
 
 
 def project_shape(project: Project) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         wanted = view.scopes.get("GET" if request.method == "HEAD" else request.method)
         if wanted is not None:
-            require_scope(request.user, wanted)
+            require_scope(request.auth.actor, wanted)
         return True
 
 

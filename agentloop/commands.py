@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -27,18 +28,12 @@ class ActsCommand(BaseCommand):
 
     def handle(self, *args: Any, act: Act, **options: Any) -> None:
         try:
-            act(**{name: value for name, value in options.items() if name not in _DJANGO_OPTIONS})
+            act(**{name: options[name] for name in signature(act).parameters})
         except AppError as error:
             raise CommandError(error.sentence) from error
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
-
-
-_DJANGO_OPTIONS = (
-    *("verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks"),
-    "stdin",
-)
 
 
 def project_of(slug: str) -> Project:

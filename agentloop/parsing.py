@@ -126,4 +126,6 @@ class FastJSON(BaseRenderer):
             return orjson.dumps(data, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS, default=str)
         except TypeError:
             # Integers beyond 64 bits: a number such as 1e308 comes back from PostgreSQL as one.
-            return json.dumps(data, default=lambda value: orjson.loads(orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z))).encode()
+            return json.dumps(
+                data, default=lambda value: orjson.loads(orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z))
+            ).encode()

@@ -258,7 +258,7 @@ def store(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:
     if not turns:
         return []
     if not any(turn.idempotency_key for turn in turns):
-        return with_retries(lambda: _merge_or_insert(project, turns))
+        return _merge_or_insert(project, turns)
     return with_retries(lambda: _store_once(project, turns))
 
 
@@ -454,7 +454,9 @@ def _run_store(
     sql: str, project: Project, rows: Iterable[Mapping[str, Any]], extras: Sequence[Mapping[str, Any]]
 ) -> dict[UUID, UUID]:
     """The turns' ids by their content."""
-    found = run_positional(sql, [project.id, _json_rows(rows), _json_rows(extras)])
+    params = [project.id, _json_rows(rows), _json_rows(extras)]
+    # Each statement by itself: one that went before may be committed, and would count twice.
+    found = with_retries(lambda: run_positional(sql, params))
     return {content: turn_id for turn_id, content in found}
 
 

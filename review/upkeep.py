@@ -46,9 +46,7 @@ def sweep_expired() -> int:
 
 def end_retention() -> int:
     until_done(removal.forget_old_idempotency_keys, SWEEP_SECONDS)
-    return sum(
-        until_done(partial(removal.end_retention, project), RETENTION_SECONDS) for project in _projects()
-    )
+    return sum(until_done(partial(removal.end_retention, project), RETENTION_SECONDS) for project in _projects())
 
 
 def reconcile_counters() -> None:

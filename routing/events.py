@@ -125,7 +125,7 @@ def _row(event: Any) -> dict[str, Any] | None:
         "error_type": text_of(event.get("error_type"), 100),
         "input_tokens": _tokens(event.get("input_tokens")),
         "output_tokens": _tokens(event.get("output_tokens")),
-        "cost_usd": _positive(event.get("cost_usd")),
+        "cost_usd": _positive(_first_of(event, "cost_usd", "total_cost_usd")),
         "latency_ms": _positive(_first_of(event, "latency_ms", "duration_ms")),
         "at": at if at is not None and at <= now else now,
     }
@@ -148,6 +148,8 @@ def _tokens(value: Any) -> int | None:
 def _cost(row: Mapping[str, Any], prices: Mapping[str, tuple[float, float]]) -> float | None:
     """From the tokens where the model's price is known: what exporters send is rounded to a hundredth of a cent."""
     price = prices.get(row["model"])
-    if price is None or (row["input_tokens"] is None and row["output_tokens"] is None):
-        return row["cost_usd"]
-    return ((row["input_tokens"] or 0) * price[0] + (row["output_tokens"] or 0) * price[1]) / 1e6
+    into, out = row["input_tokens"] or 0, row["output_tokens"] or 0
+    if price is None or not (into or out):
+        # Nothing for nothing is an exporter that knew of no cost.
+        return row["cost_usd"] or (0.0 if row["cost_usd"] is not None and (into or out) else None)
+    return (into * price[0] + out * price[1]) / 1e6

@@ -15,13 +15,15 @@ from urllib.parse import urlsplit
 import orjson
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from agentloop import audit
 from agentloop.actors import Actor
+from agentloop.ids import read, shown
 from agentloop.models import Project
 from agentloop.secrets_box import seal, unseal
-from routing.errors import BadField
+from routing.errors import BadField, WebhookNotFound
 from routing.models import OutboxMessage, Webhook
 
 log = logging.getLogger("agentloop.outbox")
@@ -68,6 +70,45 @@ def add_webhook(project: Project, actor: Actor, *, url: str, secret: str, events
         hook = Webhook.objects.create(project=project, url=url, encrypted_secret=seal(secret), events=list(events))
         audit.note(project, actor, "webhook.create", str(hook.id))
     return hook
+
+
+def webhooks_of(project: Project) -> list[dict[str, Any]]:
+    """A project's webhooks, with how many deliveries wait and how many were given up. Two queries."""
+    undelivered = OutboxMessage.objects.filter(project=project, delivered_at=None)
+    waiting = Count("id", filter=Q(parked_at=None))
+    counts = {
+        row["webhook_id"]: row
+        for row in undelivered.values("webhook_id").annotate(waiting=waiting, parked=Count("parked_at"))
+    }
+    none = {"waiting": 0, "parked": 0}
+    return [
+        webhook_shape(hook, counts.get(hook.id, none))
+        for hook in Webhook.objects.filter(project=project).order_by("id")
+    ]
+
+
+def webhook_shape(hook: Webhook, counts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "webhook_id": shown("hook", hook.id),
+        "url": hook.url,
+        "events": hook.events,
+        "created_at": hook.created_at,
+        "waiting": counts["waiting"],
+        "parked": counts["parked"],
+    }
+
+
+def remove_webhook(project: Project, actor: Actor, shown_id: str) -> None:
+    """Ends a webhook with what still waits for it."""
+    key = read("hook", shown_id)
+    if key is None:
+        raise WebhookNotFound
+    with transaction.atomic():
+        gone, _ = Webhook.objects.filter(project=project, id=key).delete()
+        if not gone:
+            raise WebhookNotFound
+        OutboxMessage.objects.filter(project=project, webhook_id=key).delete()
+        audit.note(project, actor, "webhook.remove", shown_id)
 
 
 def signature_of(secret: str, body: bytes, at: int) -> str:

@@ -21,9 +21,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(
-                        default=agentloop.ids.new_id, editable=False, primary_key=True, serialize=False
-                    ),
+                    models.UUIDField(default=agentloop.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 ("slug", models.SlugField(max_length=60, unique=True)),
                 ("name", models.CharField(max_length=100)),
@@ -36,9 +34,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
                 ),
                 (
                     "role",
@@ -90,9 +86,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "indexes": [models.Index(fields=["created_at"], name="idempotency_by_age")],
-                "constraints": [
-                    models.UniqueConstraint(fields=("project", "key"), name="idempotency_key_once")
-                ],
+                "constraints": [models.UniqueConstraint(fields=("project", "key"), name="idempotency_key_once")],
             },
         ),
         migrations.CreateModel(
@@ -100,9 +94,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(
-                        default=agentloop.ids.new_id, editable=False, primary_key=True, serialize=False
-                    ),
+                    models.UUIDField(default=agentloop.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 ("actor", models.CharField(max_length=120)),
                 ("act", models.CharField(max_length=60)),
@@ -130,9 +122,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(
-                        default=agentloop.ids.new_id, editable=False, primary_key=True, serialize=False
-                    ),
+                    models.UUIDField(default=agentloop.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 ("name", models.CharField(max_length=100)),
                 ("prefix", models.CharField(max_length=20)),
@@ -153,9 +143,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("project", "prefix"), name="api_key_prefix_once")
-                ],
+                "constraints": [models.UniqueConstraint(fields=("project", "prefix"), name="api_key_prefix_once")],
             },
         ),
         migrations.CreateModel(
@@ -177,9 +165,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "constraints": [
-                    models.UniqueConstraint(fields=("project", "day", "reason"), name="refusals_of_a_day")
-                ],
+                "constraints": [models.UniqueConstraint(fields=("project", "day", "reason"), name="refusals_of_a_day")],
             },
         ),
         migrations.CreateModel(
@@ -187,9 +173,7 @@ class Migration(migrations.Migration):
             fields=[
                 (
                     "id",
-                    models.UUIDField(
-                        default=agentloop.ids.new_id, editable=False, primary_key=True, serialize=False
-                    ),
+                    models.UUIDField(default=agentloop.ids.new_id, editable=False, primary_key=True, serialize=False),
                 ),
                 ("key_id", models.CharField(max_length=12)),
                 ("encrypted_secret", models.BinaryField()),

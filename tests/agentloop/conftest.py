@@ -13,11 +13,12 @@ from tests.review.support import Caller, caller_for, make_project, member
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered() -> Iterator[None]:
+def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     forget_cached()
     ratelimit.forget()
     valkey.forget()
     yield
+    monkeypatch.undo()
     forget_cached()
     ratelimit.forget()
     valkey.forget()

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, UnreadablePostError
 from django.test import Client
 from django.urls import path
 
-from agentloop import admin_api, urls
+from agentloop import urls
 from agentloop.errors import TooManyRequests
 from agentloop.logs import Line
 from tests.review.support import Caller
@@ -154,7 +154,9 @@ def test_odd_bytes_in_an_address_break_nothing(admin: Caller, given: str) -> Non
     assert admin.client.get(given).status_code < 500
 
 
-@pytest.mark.parametrize("header", ["X-Tenant-ID", "X-Request-ID", "Idempotency-Key", "Accept", "Cookie", "X-Forwarded-For"])
+@pytest.mark.parametrize(
+    "header", ["X-Tenant-ID", "X-Request-ID", "Idempotency-Key", "Accept", "Cookie", "X-Forwarded-For"]
+)
 @pytest.mark.parametrize("value", ["\x00", "\xff\xfe", 'sessionid="\\000"', "x" * 5000])
 def test_odd_bytes_in_a_header_break_nothing(db: None, header: str, value: str) -> None:
     assert Client().get("/p/acme/", headers={header: value}).status_code < 500
@@ -197,4 +199,4 @@ def test_a_traceback_in_the_log_has_no_message() -> None:
         info = (ValueError, error, error.__traceback__)
     record = logging.LogRecord("x", logging.ERROR, "x", 1, "event", (), info)
     assert "ValueError" in Line().format(record)
-    assert 'ValueError: a secret' not in Line().format(record)
+    assert "ValueError: a secret" not in Line().format(record)

@@ -96,7 +96,9 @@ def test_without_valkey_a_bucket_of_the_process_holds(name: str, no_valkey: None
     assert taken(name, 0.1, 5, 20) == 5
 
 
-def test_without_valkey_only_the_first_request_waits(name: str, no_valkey: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_valkey_only_the_first_request_waits(
+    name: str, no_valkey: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried = []
     monkeypatch.setattr(valkey, "client", lambda url: tried.append(url) or _hanging())
     began = time.perf_counter()

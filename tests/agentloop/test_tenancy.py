@@ -16,7 +16,9 @@ def secret(project: Project) -> str:
     return create_key(project=project, actor=SYSTEM, name="agent", scopes=["read"])[1]
 
 
-@pytest.mark.parametrize("headers", [{"Authorization": "Bearer {}"}, {"Authorization": "bearer  {} "}, {"X-API-Key": "{}"}])
+@pytest.mark.parametrize(
+    "headers", [{"Authorization": "Bearer {}"}, {"Authorization": "bearer  {} "}, {"X-API-Key": "{}"}]
+)
 def test_a_key_comes_as_bearer_or_as_x_api_key(secret: str, headers: dict[str, str]) -> None:
     named = {name: value.format(secret) for name, value in headers.items()}
     assert Client(headers=named).get("/v1/project").status_code == 200
@@ -47,7 +49,16 @@ def test_the_tenant_that_is_named_must_be_the_keys(secret: str, project: Project
     other = make_project("other")
     statuses = {
         tenant: Client().get("/v1/project", HTTP_X_API_KEY=secret, HTTP_X_TENANT_ID=tenant).status_code
-        for tenant in ("", "default", "acme", str(project.id), project.id.hex, str(other.id), "other", str(uuid.uuid4()))
+        for tenant in (
+            "",
+            "default",
+            "acme",
+            str(project.id),
+            project.id.hex,
+            str(other.id),
+            "other",
+            str(uuid.uuid4()),
+        )
     }
     assert list(statuses.values()) == [200, 200, 200, 200, 200, 403, 403, 403]
 

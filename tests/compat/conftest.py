@@ -21,7 +21,7 @@ from agentloop.tenancy import create_project
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKED = ROOT / "requirements" / "compat-agentloop.txt"
-LEFT_OUT = "COMPATIBILITY TESTS LEFT OUT: agentloop-py could not be installed from the package index."
+LEFT_OUT = "COMPATIBILITY TESTS LEFT OUT: a published client could not be installed from the package index."
 
 
 def clean_environment() -> dict[str, str]:
@@ -32,10 +32,15 @@ def clean_environment() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def published_python() -> Path:
     """The Python of an environment with the locked client, made once and kept beside the tests' servers."""
-    digest = hashlib.sha256(LOCKED.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = Path(settings.HOME) / "compat" / f"agentloop-py-{digest}"
+    return environment_of("agentloop-py", LOCKED)
+
+
+def environment_of(name: str, locked: Path) -> Path:
+    """The Python of an environment with a locked client alone; skips or fails where it can't be made."""
+    digest = hashlib.sha256(locked.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    folder = Path(settings.HOME) / "compat" / f"{name}-{digest}"
     if not (folder / "complete").exists():
-        problem = _install(folder)
+        problem = _install(folder, locked)
         if problem and os.environ.get("CI", "").lower() in ("1", "true"):
             pytest.fail(f"{LEFT_OUT}\n{problem}")
         if problem:
@@ -43,14 +48,14 @@ def published_python() -> Path:
     return folder / "bin" / "python"
 
 
-def _install(folder: Path) -> str:
+def _install(folder: Path, locked: Path) -> str:
     """What went wrong, or nothing."""
     shutil.rmtree(folder, ignore_errors=True)
     python = str(folder / "bin" / "python")
     options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
-        [python, "-m", "pip", "install", *options, "-r", str(LOCKED)],
+        [python, "-m", "pip", "install", *options, "-r", str(locked)],
     ):
         done = subprocess.run(command, env=_without_ours(), capture_output=True, text=True, timeout=110, check=False)
         if done.returncode:

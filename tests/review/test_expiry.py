@@ -56,6 +56,9 @@ def test_the_sweep_leaves_nothing_but_counts(call: Caller, project: Project) -> 
     assert set(left_over()) == {model.__name__ for model in PARTS}
     Turn.objects.update(expires_at="2026-03-04T23:59:59Z")
     assert sweep_expired(project) == 1
+    # The twin that was taken up has left the index by the worker's next round.
+    assert set(left_over()) == {"TurnIndex", "StaleTurn"}
+    settle_index()
     assert left_over() == {}
     assert sweep_expired(project) == 0
     assert list(ExpiredCount.objects.order_by("signal").values_list("day", "goal", "signal", "count")) == [
@@ -195,8 +198,6 @@ def test_the_rounds_run_over_all_projects(
     assert TurnIndex.objects.count() == 2
     with_settings(ttl_days=1)
     move_time(last_seen_at="-2 days")
-    sweep_task()
-    assert Turn.objects.count() == 2
     sweep_task()
     assert Turn.objects.count() == 1
     end_retention_task()

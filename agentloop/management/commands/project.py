@@ -42,7 +42,10 @@ class Command(ActsCommand):
         self.say("The key and the secret are shown this once: keep them.")
 
     def list(self, *, as_json: bool) -> None:
-        found = [{"project": one.slug, "tenant_id": one.tenant_id, "name": one.name} for one in Project.objects.order_by("slug")]
+        found = [
+            {"project": one.slug, "tenant_id": one.tenant_id, "name": one.name}
+            for one in Project.objects.order_by("slug")
+        ]
         if as_json:
             self.say(json.dumps(found))
             return

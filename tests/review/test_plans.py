@@ -1,0 +1,163 @@
+"""The plans of hot queries at 50,000 turns: each by its index, none by reading the whole table."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.db import connection
+
+from agentloop import sql
+from agentloop.actors import SYSTEM
+from agentloop.models import Project
+from review import figures, queue, removal, settle
+from review.filters import page_of, read_filter
+from review.intake import log_turns
+from review.models import Turn
+from tests.review.support import make_project
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db]
+
+FILL = """
+INSERT INTO review_turn (id, project_id, status, question, response, content_hash, truncated, signals, metadata, tags,
+    user_id, session_id, trace_id, goal, model, path_id, pipeline_id, occurrences, reasons, priority, rank, logged_at,
+    occurred_at, last_seen_at, expires_at, claimed_by, claimed_until, draw, escalated_by, escalation_note,
+    dismissed_reason, closed_at)
+SELECT gen_random_uuid(), %s, CASE WHEN n %% 10 = 0 THEN 'reviewed' ELSE 'pending' END, 'question ' || n, 'response',
+    gen_random_uuid(), '{}', '{"thumbs_down": true}', '{}', '{}', 'user ' || n %% 1000, '', '', 'goal ' || n %% 20, '',
+    '', '', 1, '{}', 0, random() * 100, now(), now(), now(),
+    now() + CASE WHEN n %% 100 = 1 THEN interval '-1 day' ELSE interval '30 days' END,
+    CASE WHEN n %% 200 = 3 THEN 'ann' ELSE '' END, CASE WHEN n %% 200 = 3 THEN now() - interval '1 hour' END, '', '',
+    '', '', CASE WHEN n %% 10 = 0 THEN now() - interval '1 day' END
+FROM generate_series(1, 50000) AS n
+"""
+
+
+FILL_INDEX = """
+WITH indexed AS (
+    INSERT INTO review_turnindex (turn_id, project_id, facets, document)
+    SELECT id, project_id, CASE status WHEN 'pending' THEN '{pending}'::text[] ELSE '{}' END, '' FROM review_turn
+    RETURNING project_id, facets
+)
+INSERT INTO review_turncounter (project_id, facet, count)
+SELECT project_id, unnest(facets), count(*) FROM indexed GROUP BY 1, 2
+"""
+
+
+class Plans:
+    """Explains each statement of the review side before it is run."""
+
+    def __init__(self) -> None:
+        self.nodes: list[dict[str, Any]] = []
+
+    def explain(self, statement: str, params: Any, cursor: Any) -> None:
+        if statement.lstrip().upper().startswith(("SELECT", "WITH", "UPDATE", "INSERT", "DELETE")):
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", params)
+            [(found,)] = cursor.fetchall()
+            self._walk(found[0]["Plan"])
+
+    def _walk(self, node: dict[str, Any]) -> None:
+        self.nodes.append(node)
+        for inner in node.get("Plans", ()):
+            self._walk(inner)
+
+    @property
+    def indexes(self) -> set[str]:
+        return {node["Index Name"] for node in self.nodes if "Index Name" in node}
+
+    @property
+    def read_whole(self) -> set[str]:
+        return {node["Relation Name"] for node in self.nodes if node["Node Type"] == "Seq Scan"} & {"review_turn"}
+
+
+@pytest.fixture
+def full(db: None) -> Project:
+    project = make_project("acme")
+    with connection.cursor() as cursor:
+        cursor.execute(FILL, [project.id])
+        cursor.execute(FILL_INDEX)
+        cursor.execute("ANALYZE review_turn, review_turnindex, review_staleturn")
+    return project
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
+    plans = Plans()
+    execute = sql._execute
+
+    def explained(cursor_class: type[psycopg.Cursor[Any]], statement: str, params: Any) -> Any:
+        with cursor_class(connection.connection) as cursor:
+            plans.explain(statement, params, cursor)
+        return execute(cursor_class, statement, params)
+
+    monkeypatch.setattr(sql, "_execute", explained)
+
+    def wrapped(run: Callable[..., Any], statement: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        with connection.connection.cursor() as cursor:
+            plans.explain(statement, params, cursor)
+        return run(statement, params, many, context)
+
+    with connection.execute_wrapper(wrapped):
+        yield plans
+
+
+def page(project: Project, sort: str, cursor: str | None = None, **filters: list[str]) -> Any:
+    wanted = read_filter(project.id, filters)
+    turns = Turn.objects.of(project)
+    turns = turns.pending() if sort in ("priority", "expiring") else turns.visible()
+    return page_of(wanted.apply(turns), sort=sort, limit=50, cursor=cursor)
+
+
+def test_hot_queries_use_their_indexes(full: Project, plans: Plans) -> None:
+    def planned(work: Callable[[], Any]) -> tuple[set[str], Any]:
+        plans.nodes.clear()
+        answer = work()
+        assert plans.nodes
+        assert plans.read_whole == set()
+        return plans.indexes, answer
+
+    indexes, first = planned(lambda: page(full, "priority"))
+    assert indexes == {"turn_pending_by_rank"}
+    assert planned(lambda: page(full, "priority", first.next_cursor))[0] == {"turn_pending_by_rank"}
+    assert planned(lambda: page(full, "priority", goal=["goal 3"]))[0] == {"turn_by_goal"}
+    assert planned(lambda: page(full, "expiring"))[0] == {"turn_by_expiry"}
+    # With one project the primary key is as good.
+    by_time = {"turn_by_time", "review_turn_pkey"}
+    for sort in ("newest", "oldest"):
+        indexes, first = planned(lambda sort=sort: page(full, sort))
+        assert indexes <= by_time
+        assert planned(lambda sort=sort, at=first.next_cursor: page(full, sort, at))[0] <= by_time
+    assert "turn_user" in planned(lambda: page(full, "newest", user_id=["user 3"]))[0]
+
+    assert planned(lambda: queue.free_lapsed(full))[0] >= {"turn_held"}
+    indexes, done = planned(lambda: queue.claim_next(full, SYSTEM))
+    assert "turn_queue" in indexes
+    assert done.turn.claimed_by == "system"
+    full.settings = {"random_share": 1}
+    indexes, done = planned(lambda: queue.claim_next(full, SYSTEM))
+    assert "one_pending_twin" in indexes
+    assert done.turn.draw == "random"
+
+    indexes, waiting = planned(lambda: figures.pending_count(full))
+    assert "turn_by_expiry" in indexes
+    assert waiting == Turn.objects.of(full).pending().count()
+    assert planned(lambda: removal.sweep_expired(full, limit=100))[0] >= {"turn_by_expiry", "review_turn_pkey"}
+    full.settings = {"retention_days": 100}
+    assert planned(lambda: removal.end_retention(full))[0] >= {"turn_closed"}
+
+
+def test_logging_reads_its_twins_alone(full: Project, plans: Plans) -> None:
+    items = [{"question": str(uuid4()), "agent_response": ""} for _ in range(100)]
+    assert len({logged.turn_id for logged, _ in log_turns(full, items)}) == 100
+    Turn.objects.exclude(response="response").update(expires_at="2020-01-01T00:00Z")
+    plans.nodes.clear()
+    assert len({logged.turn_id for logged, _ in log_turns(full, items)}) == 100
+    assert plans.read_whole == set()
+    assert plans.indexes & {"one_pending_twin", "turn_by_expiry"}
+
+
+def test_settling_goes_by_the_primary_order(full: Project, plans: Plans) -> None:
+    full.settings = {"ttl_days": 40}
+    assert settle.settle(full) == 44_500
+    assert plans.read_whole == set()
