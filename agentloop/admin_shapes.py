@@ -84,8 +84,8 @@ class RoleChange(Strict):
 
 
 class SettingOut(serializers.Serializer[Any]):
-    value = serializers.JSONField(help_text="What holds now.")  # type: ignore[assignment]
-    default = serializers.JSONField(help_text="What holds unless it is set.")  # type: ignore[assignment]
+    value = serializers.JSONField(help_text="What holds now.")
+    default = serializers.JSONField(help_text="What holds unless it is set.")
     help = serializers.CharField()
 
 

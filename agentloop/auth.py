@@ -1,6 +1,6 @@
 """From a request of the JSON API to what it reaches and may do."""
 
-from typing import Any
+from typing import Any, cast
 
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import PermissionDenied
@@ -34,7 +34,7 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         wanted = view.scopes.get("GET" if request.method == "HEAD" else request.method)
         if wanted is not None:
-            require_scope(request.auth.actor, wanted)
+            require_scope(cast("Reach", request.auth).actor, wanted)
         return True
 
 

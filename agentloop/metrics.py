@@ -78,7 +78,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         raise NotFound
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=os.environ["PROMETHEUS_MULTIPROC_DIR"])
-    registry.register(_Gauges())  # type: ignore[arg-type]
+    registry.register(_Gauges())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 

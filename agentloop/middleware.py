@@ -1,4 +1,4 @@
-"""What every request passes: an id, a path without doubled slashes, one shape of errors, and its time in the metrics."""
+"""What every request passes: an id, single slashes, one shape of errors, and its time in the metrics."""
 
 import re
 import time

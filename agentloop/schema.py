@@ -11,6 +11,8 @@ from django.views.decorators.http import require_safe
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 
+from agentloop.errors import DatabaseAway, TooManyRequests, UnknownKey
+
 PREFIX = "/p/{project}/"
 # The part of the API that a path's first word belongs to.
 TAGS = {
@@ -30,22 +32,38 @@ TAGS = {
     "health": "Routing",
 }
 ERRORS = {
-    400: ("The body is not JSON.", "bad_json", "The body is not JSON at line 1, column 14: send one JSON value, in UTF-8."),
-    401: ("No key, or one that is unknown, expired or revoked.", "unknown_key", "This API key is unknown, expired or revoked: an owner can make a new one."),
-    403: ("The key lacks the scope, or names another tenant.", "missing_scope", "This API key lacks the scope `review`: an owner can make one that has it."),
+    400: (
+        "The body is not JSON.",
+        "bad_json",
+        "The body is not JSON at line 1, column 14: send one JSON value, in UTF-8.",
+    ),
+    401: ("No key, or one that is unknown, expired or revoked.", "unknown_key", UnknownKey.__doc__),
+    403: (
+        "The key lacks the scope, or names another tenant.",
+        "missing_scope",
+        "This API key lacks the scope `review`: an owner can make one that has it.",
+    ),
     404: ("There is nothing here by that name.", "not_found", "There is nothing here by that name."),
     405: ("The address does not take that method.", "method_not_allowed", "This address does not take that method."),
-    409: ("Something else has changed this in the meantime.", "conflict", "Something else has changed this in the meantime."),
+    409: (
+        "Something else has changed this in the meantime.",
+        "conflict",
+        "Something else has changed this in the meantime.",
+    ),
     413: ("The request is larger than 5 MB.", "too_large", "The request is larger than 5 MB: send less at once."),
     422: ("A value is not valid; `fields` says which.", "invalid", "limit takes a whole number from 1 to 200."),
-    429: ("Too fast: wait as long as `Retry-After` says.", "rate_limited", "Too many requests with this key: slow down and try again after the time in Retry-After."),
-    503: ("The database cannot be reached just now; `Retry-After` says when to try again.", "database_away", "The database cannot be reached just now: try again in a few seconds."),
-}  # fmt: skip
-KEYS = [{"bearer": []}, {"apiKey": []}]
+    429: ("Too fast: wait as long as `Retry-After` says.", "rate_limited", TooManyRequests.__doc__),
+    503: (
+        "The database cannot be reached just now; `Retry-After` says when to try again.",
+        "database_away",
+        DatabaseAway.__doc__,
+    ),
+}
+KEYS: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
-class Schema(AutoSchema):  # type: ignore[no-untyped-call]
+class Schema(AutoSchema):
     """One view's description. It adds the errors that the base view and the middleware can answer with."""
 
     def get_tags(self) -> list[str]:

@@ -699,10 +699,11 @@ def main() -> int:
         kept = _read(options.kept)
         jobs = [job for job in jobs if job in kept]
     results = run(jobs, options.processes, options.kept)
-    shown = [replace(s, steps=min(2_000, s.steps)) if options.quick else s for s in scenarios]
-    print("Cumulative regret ± standard error (ratio to the Lai-Robbins bound) [seeds, where fewer]\n")
-    print_table(results, shown, names)
-    print("\n" + "\n".join(f"- {s.key}: {s.title}" for s in scenarios))
+    if scenarios:
+        shown = [replace(s, steps=min(2_000, s.steps)) if options.quick else s for s in scenarios]
+        print("Cumulative regret ± standard error (ratio to the Lai-Robbins bound) [seeds, where fewer]\n")
+        print_table(results, shown, names)
+        print("\n" + "\n".join(f"- {s.key}: {s.title}" for s in scenarios))
     checks = checks_of(results)
     if "delay" in keys:
         checks += print_detection(*((20, 50_000) if options.quick else (options.seeds or 200, 500_000)))

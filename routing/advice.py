@@ -149,11 +149,11 @@ def recommendation(
 _COUNTS = ", ".join(f"sum(counts[{place}])" for place in range(1, len(POINTS) + 1))
 _FAILURES = ", ".join(f"sum(failures[{place}])" for place in range(1, len(FAILURE_CATEGORIES) + 1))
 _BUCKETS_SQL = f"""
-SELECT goal_id, path_id, start >= %(from)s AS is_recent, sum(samples)::bigint, sum(successes), sum(rated),
+SELECT goal_id, path_id, start >= %(half)s AS is_recent, sum(samples)::bigint, sum(successes), sum(rated),
     ARRAY[{_COUNTS}], ARRAY[{_FAILURES}], sum(cost_usd), sum(costs)::bigint,
-    json_agg(latencies) FILTER (WHERE latencies <> '{{}}' AND start >= %(from)s)
+    json_agg(latencies) FILTER (WHERE latencies <> '{{}}')
 FROM routing_pathbucket
-WHERE project_id = %(project)s AND goal_id = ANY(%(goals)s) AND pipeline_id = %(pipeline)s AND start >= %(before)s
+WHERE project_id = %(project)s AND goal_id = ANY(%(goals)s) AND pipeline_id = %(pipeline)s AND start >= %(from)s
 GROUP BY 1, 2, 3
 """
 _PATHS_SQL = """
@@ -169,12 +169,27 @@ ORDER BY path.created_at, path.id
 
 @dataclass(slots=True)
 class _Seen:
-    """A path's or a goal's sums over the window, and over the one before."""
+    """A path's or a goal's sums over the window. Its later half against its former gives the trend."""
 
-    window: Window = field(default_factory=Window)
+    samples: int = 0
+    successes: float = 0.0
+    rated: float = 0.0
+    recent: Histogram = EMPTY
     earlier: Histogram = EMPTY
-    mean_cost_usd: float | None = None
-    latency: Sketch = field(default_factory=Sketch)
+    failures: dict[str, float] = field(default_factory=dict)
+    cost_usd: float = 0.0
+    costs: int = 0
+    latencies: list[Sketch] = field(default_factory=list)
+
+    @property
+    def window(self) -> Window:
+        modes = {name: count for name, count in self.failures.items() if count > 1e-9}
+        values = self.recent + self.earlier
+        return Window(self.samples, max(0.0, self.successes), max(0.0, self.rated), values, modes)
+
+    @property
+    def mean_cost_usd(self) -> float | None:
+        return self.cost_usd / self.costs if self.costs else None
 
 
 def insights(
@@ -190,6 +205,8 @@ def insights(
     found = [
         goal_insight(_report(goal, name, pipeline, seen, paths.get(goal, []), drifts)) for goal, name in goals.items()
     ]
+    for path in (path for goal in found for path in goal["paths"]):
+        path["last_outcome_at"] = _as_time(path["last_outcome_at"])
     return {
         "schema_version": SCHEMA_VERSION,
         "tenant_id": project.tenant_id,
@@ -198,6 +215,10 @@ def insights(
         "goals": found,
         "cross_goal_summary": cross_goal_summary(found),
     }
+
+
+def _as_time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _goals(project: Project, goal_name: str) -> dict[UUID, str]:
@@ -214,24 +235,25 @@ def _goals(project: Project, goal_name: str) -> dict[UUID, str]:
 
 def _seen(given: Mapping[str, Any], window_hours: float) -> dict[tuple[UUID, UUID], _Seen]:
     now = time.time()
-    rows = run(
-        _BUCKETS_SQL,
-        {**given, "from": window_start(window_hours, now), "before": window_start(2 * window_hours, now)},
-    )
+    halves = {"from": window_start(window_hours, now), "half": window_start(window_hours / 2, now)}
     found: dict[tuple[UUID, UUID], _Seen] = {}
-    for goal, path, is_recent, samples, successes, rated, counts, failures, cost, costs, latencies in rows:
+    for row in run(_BUCKETS_SQL, {**given, **halves}):
+        goal, path, is_recent, samples, successes, rated, counts, failures, cost, costs, latencies = row
         seen = found.setdefault((goal, path), _Seen())
         values = Histogram(tuple(max(0.0, count) for count in counts))
-        if not is_recent:
+        if is_recent:
+            seen.recent = values
+        else:
             seen.earlier = values
-            continue
-        modes = {
-            name: count for name, count in zip(FAILURE_CATEGORIES, failures, strict=True) if count and count > 1e-9
-        }
-        seen.window = Window(samples, max(0.0, successes), max(0.0, rated), values, modes)
-        seen.mean_cost_usd = cost / costs if costs else None
+        seen.samples += samples
+        seen.successes += successes
+        seen.rated += rated
+        seen.cost_usd += cost
+        seen.costs += costs
+        for name, count in zip(FAILURE_CATEGORIES, failures, strict=True):
+            seen.failures[name] = seen.failures.get(name, 0.0) + (count or 0.0)
         parts = orjson.loads(latencies) if isinstance(latencies, str) else latencies or []
-        seen.latency = sketch.merged(Sketch.from_json(part) for part in parts)
+        seen.latencies += [Sketch.from_json(part) for part in parts]
     return found
 
 
@@ -264,7 +286,7 @@ def _report(
 ) -> GoalReport:
     whole = seen.get((goal, WHOLE_GOAL), _Seen())
     paths = tuple(_path_report(row, seen.get((goal, row[1]), _Seen()), drifts.get(row[1])) for row in rows)
-    return GoalReport(name, whole.window, paths, pipeline or None, whole.window.values, whole.earlier)
+    return GoalReport(name, whole.window, paths, pipeline or None, whole.recent, whole.earlier)
 
 
 def _path_report(row: tuple[Any, ...], seen: _Seen, drift: Mapping[str, Any] | None) -> PathReport:
@@ -280,11 +302,11 @@ def _path_report(row: tuple[Any, ...], seen: _Seen, drift: Mapping[str, Any] | N
         standing=Standing(status),
         origin=origin,
         window=seen.window,
-        recent=seen.window.values,
+        recent=seen.recent,
         earlier=seen.earlier,
         current=current,
         mean_cost_usd=seen.mean_cost_usd,
-        latency=seen.latency,
+        latency=sketch.merged(seen.latencies),
         last_outcome_at=max(tries) if tries else None,
         drift=drift,
     )

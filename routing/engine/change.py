@@ -16,8 +16,8 @@ from routing.engine.histogram import Histogram
 
 # Nats. A short streak has more chances to occur than a long one, so it has to be the more unlikely:
 # the threshold is BASE + ln(1 + STREAK / outcomes after the change).
-BASE = 9.6
-STREAK = 150.0
+BASE = 9.1
+STREAK = 200.0
 
 # Neighbouring candidates for the change point lie at most this share of the later outcomes apart:
 # about 8 ln(n) + 8 candidates, 80 after 10,000 outcomes.

@@ -146,7 +146,17 @@ def test_a_form_of_another_kind_is_read_as_json_and_refused(admin: Caller) -> No
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_json")
 
 
-ODD = ["/v1/keys/%00", "/v1/turns/%ED%A0%80", "/v1/turns?q=%00", "/v1/turns?goal=%ED%A0%80", "/v1/audit?cursor=%00", "/p/%00/v1/keys", "/%ff", "/v1/turns?limit=" + "9" * 5000, "/accounts/login/?next=%00"]  # fmt: skip
+ODD = [
+    "/v1/keys/%00",
+    "/v1/turns/%ED%A0%80",
+    "/v1/turns?q=%00",
+    "/v1/turns?goal=%ED%A0%80",
+    "/v1/audit?cursor=%00",
+    "/p/%00/v1/keys",
+    "/%ff",
+    "/v1/turns?limit=" + "9" * 5000,
+    "/accounts/login/?next=%00",
+]
 
 
 @pytest.mark.parametrize("given", ODD)

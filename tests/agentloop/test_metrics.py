@@ -1,7 +1,6 @@
 """/metrics: what is counted, and who may read it."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from django.db import DatabaseError
@@ -51,10 +50,10 @@ def test_an_odd_method_is_one_label() -> None:
 
 
 @pytest.fixture
-def gauges(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+def gauges(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     known: list[object] = []
     monkeypatch.setattr(metrics, "_gauges", known)
-    yield known
+    return known
 
 
 def test_other_apps_add_figures(gauges: list[object]) -> None:

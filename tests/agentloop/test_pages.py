@@ -80,7 +80,7 @@ def test_queries_do_not_grow_with_rows(
     alice: Client, admin: Caller, project: Project, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     fill(project, admin)
-    with django_assert_num_queries(16) as first:
+    with django_assert_num_queries(18) as first:
         alice.get("/p/acme/")
     for number in range(10):
         admin.log(f"More {number}?", signals={f"signal_{number}": True})
