@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentloop.settings")
 
 app = Celery("agentloop")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["review", "routing"])
+app.autodiscover_tasks(["agentloop", "review", "routing"])
 
 app.conf.beat_schedule = {
     # A tick that finds no worker is dropped rather than heaped up: the next one does its work.
@@ -23,6 +23,11 @@ app.conf.beat_schedule = {
     "reconcile counters": {
         "task": "review.tasks.reconcile_counters",
         "schedule": crontab(hour="3", minute="41"),
+        "options": {"expires": 3600},
+    },
+    "end old sessions": {
+        "task": "agentloop.tasks.end_old_rows",
+        "schedule": crontab(hour="3", minute="13"),
         "options": {"expires": 3600},
     },
     "watch goals": {"task": "routing.tasks.watch_goals", "schedule": 60.0, "options": {"expires": 60}},

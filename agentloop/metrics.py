@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 # The library looks at this once, when it is imported, to choose how it keeps its values.
 FOLDER = settings.HOME / "metrics"
 FOLDER.mkdir(parents=True, exist_ok=True)
-os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(FOLDER))
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(FOLDER)
 
 from prometheus_client import (  # noqa: E402
     CONTENT_TYPE_LATEST,
@@ -77,7 +77,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not _may_read(request):
         raise NotFound
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    MultiProcessCollector(registry, path=str(FOLDER))
     registry.register(_Gauges())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 

@@ -31,6 +31,7 @@ from review.models import (
     Draft,
     Occurrence,
     QueueAct,
+    Rating,
     Status,
     Turn,
 )
@@ -488,9 +489,11 @@ class AnnotationsView(JudgingView):
     def get(self, request: Request) -> Response:
         params, limit = request.query_params, self.limit()
         found = Annotation.objects.of(self.project).standing().order_by("-id")
-        for name in ("rating", "source"):
+        for name, choices in (("rating", Rating.values), ("source", AnnotationSource.values)):
             if params.get(name):
-                found = found.filter(**{name: clean_text(params[name])})
+                if params[name] not in choices:
+                    raise errors.BadValue(name, f"takes one of {', '.join(choices)}.")
+                found = found.filter(**{name: params[name]})
         if params.get("turn_id"):
             found = found.filter(turn_id=id_of("turn", params["turn_id"], errors.TurnNotFound))
         if params.get("cursor"):

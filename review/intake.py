@@ -234,7 +234,7 @@ def _past_time(value: Any, now: datetime) -> datetime:
 
 
 def log_turns(project: Project, items: Sequence[Any]) -> list[tuple[Logged, NewTurn] | AppError]:
-    """Stores a batch in one transaction; each item has its own result, and a bad one spoils no other."""
+    """Stores a batch, in one statement but where an expired twin stands in the way; each item has its own result."""
     rules, now = IntakeRules.of(project), timezone.now()
     read = [_read_or_error(item, rules, now) for item in items]
     turns = [turn for turn in read if isinstance(turn, NewTurn)]

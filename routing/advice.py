@@ -160,8 +160,8 @@ _PATHS_SQL = """
 SELECT path.goal_id, path.id, path.model, path.tools, path.params::text, path.status, path.origin, state.own,
     state.own_decayed, path.half_life_s, path.landmark, state.tries
 FROM routing_path AS path
-LEFT JOIN routing_pathstate AS state ON state.project_id = path.project_id AND state.goal_id = path.goal_id
-    AND state.path_id = path.id AND state.pipeline_id = %(pipeline)s
+LEFT JOIN routing_pathstate AS state ON state.project_id = path.project_id AND state.path_id = path.id
+    AND state.pipeline_id = %(pipeline)s
 WHERE path.project_id = %(project)s AND path.goal_id = ANY(%(goals)s)
 ORDER BY path.created_at, path.id
 """

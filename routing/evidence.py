@@ -655,7 +655,7 @@ STATES_SQL = f"""
     INSERT INTO routing_pathstate AS kept (project_id, version, updated_at, {_STATE_NAMES})
     SELECT %(project)s, 1, now(), {_STATE_NAMES} FROM json_to_recordset(%(states)s::json) AS given({_STATE_RECORD})
     ORDER BY path_id, pipeline_id
-    ON CONFLICT (project_id, goal_id, path_id, pipeline_id) DO UPDATE SET
+    ON CONFLICT (project_id, path_id, pipeline_id) DO UPDATE SET
         version = kept.version + 1, updated_at = now(), samples = kept.samples + excluded.samples,
         own = {_sum("own", len(POINTS))}, earlier = {_sum("earlier", len(POINTS))},
         own_decayed = {_decayed("own_decayed")}, earlier_decayed = {_decayed("earlier_decayed")},
@@ -741,7 +741,7 @@ def _look_up_tries(project: Project, keys: Sequence[StateKey]) -> None:
                 AND outcome.attribution > 0 AND (outcome.success IS NOT NULL OR outcome.score IS NOT NULL)
             ORDER BY at DESC LIMIT {TRIES_KEPT})
         FROM json_to_recordset(%s::json) AS given(goal_id uuid, path_id uuid, pipeline_id text)
-        WHERE state.project_id = %s AND state.goal_id = given.goal_id AND state.path_id = given.path_id
+        WHERE state.project_id = %s AND state.path_id = given.path_id
             AND state.pipeline_id = given.pipeline_id
         """,
         [orjson.dumps(given).decode(), project.id],
@@ -791,7 +791,7 @@ def write_states(project: Project, sums: Sums, paths: Sequence[UUID]) -> None:
         INSERT INTO routing_pathstate AS kept (project_id, version, updated_at, {_STATE_NAMES})
         SELECT %(project)s, 1, now(), {_STATE_NAMES} FROM json_to_recordset(%(states)s::json) AS given({_STATE_RECORD})
         ORDER BY path_id, pipeline_id
-        ON CONFLICT (project_id, goal_id, path_id, pipeline_id) DO UPDATE SET
+        ON CONFLICT (project_id, path_id, pipeline_id) DO UPDATE SET
             version = kept.version + 1, updated_at = now(),
             {", ".join(f"{name} = excluded.{name}" for name in _STATE_NAMES.split(", ")[3:])}
         """,

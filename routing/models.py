@@ -259,7 +259,8 @@ class PathState(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["project", "goal", "path", "pipeline_id"], name="path_state_once")
+            # Without the goal, which the path implies: else the planner looks a goal's states up by the goal alone.
+            models.UniqueConstraint(fields=["project", "path", "pipeline_id"], name="path_state_once")
         ]
 
     def __str__(self) -> str:

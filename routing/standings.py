@@ -114,26 +114,40 @@ LEFT JOIN LATERAL (
         AND bucket.path_id = path.id AND bucket.start >= %(from)s
 ) AS seen ON true
 """
+# A view is kept in the process with the signature of all that it was made of. A look sends the signature that it
+# knows along, and gets rows only where it is another: reading fifty paths costs far more than signing them.
 _LOOK = """
-SELECT goal.name, {goal}, goal.mode, goal.pinned_path_id, path.id, path.model, path.tools, path.params::text,
+WITH signed AS MATERIALIZED (
+    SELECT md5(concat_ws('|', goal::text, fallback::text, string_agg(concat_ws(',', path.id, path.status, path.terms,
+        path.probe_at, path.failures, whole.version, own.version), ';' ORDER BY path.id))) AS signature
+    FROM (SELECT %(goal)s::uuid AS id) AS asked
+    {joins}
+    GROUP BY goal.*, fallback.*
+)
+SELECT asked.signature, goal.name, {goal}, goal.mode, goal.pinned_path_id,
+    path.id, path.model, path.tools, path.params::text,
     path.risk_level, path.origin, path.status, extract(epoch FROM path.probe_at)::float8, path.failures, path.terms,
     path.since, path.shaken_by, path.half_life_s, path.landmark, {whole}, {own}, {window}
-FROM (SELECT %(goal)s::uuid AS id) AS asked
+FROM (SELECT CASE WHEN signature <> %(known)s THEN %(goal)s::uuid END AS id, signature FROM signed) AS asked
+{joins}
+{window_join}
+ORDER BY path.created_at, path.id
+"""
+_JOINS = """
 LEFT JOIN routing_goal AS goal ON goal.id = asked.id
 LEFT JOIN routing_goal AS fallback ON fallback.id = %(fallback)s
 LEFT JOIN routing_path AS path ON path.project_id = %(project)s AND path.goal_id = goal.id
-LEFT JOIN routing_pathstate AS whole ON whole.project_id = %(project)s AND whole.goal_id = goal.id
-    AND whole.path_id = path.id AND whole.pipeline_id = ''
-LEFT JOIN routing_pathstate AS own ON %(pipeline)s <> '' AND own.project_id = %(project)s AND own.goal_id = goal.id
+LEFT JOIN routing_pathstate AS whole ON whole.project_id = %(project)s AND whole.path_id = path.id
+    AND whole.pipeline_id = ''
+LEFT JOIN routing_pathstate AS own ON %(pipeline)s <> '' AND own.project_id = %(project)s
     AND own.path_id = path.id AND own.pipeline_id = %(pipeline)s
-{window_join}
-ORDER BY path.created_at, path.id
 """
 
 
 def _look_sql(*, window: bool) -> str:
     return _LOOK.format(
         goal=_GOAL,
+        joins=_JOINS,
         whole=_STATE.format("whole"),
         own=_STATE.format("own"),
         window=_WINDOW if window else _NO_WINDOW,
@@ -159,15 +173,27 @@ def look(project: Project, name: str, *, pipeline: str = "", window_hours: float
         "fallback": goal_id(project.id, "*"),
         "pipeline": pipeline,
     }
-    if window_hours is None:
-        rows = run(LOOK_SQL, params)
-    else:
-        rows = run(LOOK_WINDOW_SQL, {**params, "from": window_start(window_hours, now)})
-    first = rows[0]
+    if window_hours is not None:
+        rows = run(LOOK_WINDOW_SQL, {**params, "known": "", "from": window_start(window_hours, now)})
+        return _goal_view(key, name, pipeline, rows, now)
+    kept = _goals.get((key, pipeline))
+    rows = run(LOOK_SQL, {**params, "known": kept[0] if kept else ""})
+    signature = rows[0][0]
+    if kept is not None and kept[0] == signature:
+        return kept[1]
+    view = _goal_view(key, name, pipeline, rows, now)
+    # What decays is worth less at the next look, whether anything was written or not.
+    if not any(row[_HALF_LIFE] for row in rows):
+        _goals.keep((key, pipeline), (signature, view))
+    return view
+
+
+def _goal_view(key: UUID, name: str, pipeline: str, rows: Sequence[Sequence[Any]], now: float) -> GoalView:
+    first = rows[0][1:]
     given = dict(zip(CONFIG, first[1 : 1 + len(CONFIG)], strict=True))
     config = {name: default if given[name] is None else given[name] for name, default in DEFAULTS.items()}
     mode, pinned = first[1 + len(CONFIG) : 3 + len(CONFIG)]
-    read = [_read(row[3 + len(CONFIG) :], pipeline, now) for row in rows if row[3 + len(CONFIG)] is not None]
+    read = [_read(row[_FIRST:], pipeline, now) for row in rows if row[_FIRST] is not None]
     return GoalView(key, name, first[0] is not None, config, mode or "apply", pinned, _views(read, pipeline))
 
 
@@ -193,6 +219,9 @@ class _Read:
 
 
 _PATH, _STATE_SIZE = 14, 7
+# Where a row's path begins, after the signature, the goal's name, its settings, its mode and pin.
+_FIRST = 4 + len(CONFIG)
+_HALF_LIFE = _FIRST + 12
 
 
 def _read(row: Sequence[Any], pipeline: str, now: float) -> _Read:
@@ -213,6 +242,7 @@ class _Recent(OrderedDict[Any, Kept]):
         return value
 
 
+_goals: _Recent[tuple[str, GoalView]] = _Recent()
 _states: _Recent[_State] = _Recent()
 _posteriors: _Recent[Posterior] = _Recent()
 

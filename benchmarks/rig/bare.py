@@ -87,9 +87,32 @@ def batch(request: HttpRequest) -> JsonResponse:
     return answered({"count": count})
 
 
+def decide(request: HttpRequest) -> JsonResponse:
+    """One SELECT of a goal's paths with their states, and one INSERT of the first as the decision."""
+    goal = json.loads(request.body)["goal"]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT path.id, path.goal_id, path.model, path.params, state.own, state.samples FROM routing_goal AS goal
+            JOIN routing_path AS path ON path.project_id = goal.project_id AND path.goal_id = goal.id
+            LEFT JOIN routing_pathstate AS state ON state.project_id = goal.project_id AND state.path_id = path.id
+                AND state.pipeline_id = ''
+            WHERE goal.project_id = %s AND goal.name = %s""",
+            [PROJECT, goal],
+        )
+        first = cursor.fetchall()[0]
+        trace = uuid.uuid4()
+        cursor.execute(
+            """INSERT INTO routing_decision (id, project_id, goal_id, trace_id, path_id, pipeline_id, risk, mode,
+                exploration, reason, is_reported, decided_at)
+            VALUES (%s, %s, %s, %s, %s, '', 'medium', 'apply', false, 'bare', false, now())""",
+            [trace, PROJECT, first[1], trace.hex, first[0]],
+        )
+    return answered({"trace_id": trace.hex, "path_id": first[0].hex, "model_id": first[2]})
+
+
 def empty(request: HttpRequest) -> JsonResponse:
     return answered({"ok": True})
 
 
-urlpatterns = [path("v1/turns", one), path("v1/turns/batch", batch), path("empty", empty)]
+urlpatterns = [path("v1/turns", one), path("v1/turns/batch", batch), path("empty", empty), path("decide", decide)]
 application = get_wsgi_application()

@@ -224,7 +224,7 @@ def test_a_key_of_the_project_without_scopes_for_it_is_refused(acme: dict[str, s
     }
     assert not wrong
     after = kept("acme")
-    assert {name for name in after if after[name] != before[name]} <= {"Turn", "StaleTurn", "RefusalCount"}
+    assert {name for name in after if after[name] != before[name]} <= {"Turn", "StaleTurn", "EventSpan"}
 
 
 def test_every_table_with_a_project_is_watched(acme: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db.models import F
@@ -152,8 +153,6 @@ def test_a_share_of_claims_is_drawn_at_random(call: Caller, project: Project) ->
 
 def test_a_random_draw_is_even(call: Caller, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every point of the circle of hashes leads to the next turn on it."""
-    from uuid import UUID
-
     project.settings = {"random_share": 1}
     call.log("q")
     call.log("r")

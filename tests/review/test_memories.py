@@ -193,7 +193,7 @@ def test_a_long_correction_is_kept_and_found(call: Caller) -> None:
     query=st.text(max_size=60),
     tags=st.lists(st.text(max_size=5), max_size=2),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_scores_are_between_0_and_1_for_any_text(call: Caller, text: str, query: str, tags: list[str]) -> None:
     annotate(call, text, f"fact {text}")
     for asked in (query, text, f"{query} {text}"):

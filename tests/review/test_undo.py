@@ -6,7 +6,7 @@ import pytest
 
 from agentloop.actors import Actor
 from agentloop.models import Project
-from review.models import Annotation, AnnotationSource, Memory, Status, Turn
+from review.models import Annotation, AnnotationSource, Memory, QueueAct, Status, Turn
 from review.verdicts import Verdict, annotate
 from tests.review.support import Caller, assert_counted, caller_for, move_time
 
@@ -110,11 +110,7 @@ def test_a_renewed_expiry_stands(call: Caller) -> None:
 
 def test_a_turn_that_comes_back_after_its_time_gets_a_fresh_one(call: Caller, project: Project) -> None:
     turn_id = call.log().body["turn_id"]
-    Turn.objects.update(expires_at="2020-01-01T00:00Z", status="reviewed")
-    Turn.objects.update(status="pending", expires_at="2999-01-01T00:00Z")
     act = judge(call, turn_id)["act_id"]
-    from review.models import QueueAct
-
     judged = QueueAct.objects.get(act="verdict")
     judged.before["expires_at"] = "2020-01-01T00:00:00+00:00"
     judged.save()

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import connections
 
-from agentloop import env, startup, supervisor
+from agentloop import env, metrics, startup, supervisor
 from agentloop.bootstrap import FirstStart, first_start
 from agentloop.embedded import EmbeddedError
 from agentloop.supervisor import ROLES, Signals, say
@@ -49,6 +49,7 @@ def _serve(roles: tuple[str, ...], host: str, port: int, signals: Signals) -> No
             say(f"Ended {ended} processes that an earlier start left behind.")
         if "web" in roles:
             startup.check_port(host, port)
+            metrics.forget_last_run()
         startup.check_named_servers()
         with startup.servers():
             if applied := startup.migrate():
