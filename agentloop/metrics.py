@@ -17,8 +17,14 @@ from django.views.decorators.http import require_safe
 
 # The library looks at this once, when it is imported, to choose how it keeps its values.
 FOLDER = settings.HOME / "metrics"
-FOLDER.mkdir(parents=True, exist_ok=True)
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(FOLDER)
+try:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(FOLDER)
+    IS_SHARED = True
+except OSError:
+    # A home that cannot be written: `up` refuses to start there; whatever else runs counts in its own memory.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    IS_SHARED = False
 
 from prometheus_client import (  # noqa: E402
     CONTENT_TYPE_LATEST,
@@ -77,7 +83,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not _may_read(request):
         raise NotFound
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(FOLDER))
+    if IS_SHARED:
+        MultiProcessCollector(registry, path=str(FOLDER))
+    else:
+        registry.register(requests)
+        registry.register(seconds)
     registry.register(_Gauges())
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
