@@ -1,6 +1,6 @@
 """The queue's pages and claims with ten thousand and with a million pending turns.
 
-python -m benchmarks.queue [--quick]
+python -m benchmarks.review_queue [--quick]
 """
 
 import json
