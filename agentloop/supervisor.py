@@ -283,6 +283,9 @@ def _loop(children: Sequence[Child], host: str, port: int, signals: Signals, rea
             child.look_after()
         if waiting_for_web and answers(host, port):
             waiting_for_web = False
+            # A web server that has answered could start: workers that die soon after are no reason to give up.
+            for child in children:
+                child.was_steady = child.was_steady or child.role == "web"
             ready()
         if time.monotonic() - servers_looked_at > 1:
             _look_after_servers()

@@ -36,7 +36,7 @@ print(json.dumps([time.perf_counter() - begun, times]))
 
 def main(quick: bool = False) -> list[str]:
     large = 50_000 if quick else LARGE
-    seconds = 2.0 if quick else 8.0
+    seconds = 2.0 if quick else 5.0
     rows: dict[str, list[str]] = {}
     with rig.home():
         for count in (SMALL, large):
