@@ -1,6 +1,5 @@
 """Statements that the ORM has no words for, on Django's own connection."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -44,7 +43,3 @@ def with_retries(write: Callable[[], Answer]) -> Answer:
             if not deadlock or connection.in_atomic_block:
                 raise
     return write()
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, default=str)

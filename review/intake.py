@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentloop.errors import AppError, Invalid
+from agentloop.idempotency import KEEP_HOURS
 from agentloop.ids import new_id, shown
 from agentloop.masking import Mask, masked, masked_id, masker
 from agentloop.models import Project
@@ -23,7 +24,6 @@ from review.words import folded
 MAX_BATCH = 500
 MAX_SIGNALS, MAX_SIGNAL_BYTES, MAX_METADATA_BYTES = 64, 16 * 1024, 64 * 1024
 MAX_NAME, MAX_TAGS, MAX_TAG = 200, 32, 100
-IDEMPOTENCY_HOURS = 24
 
 # What clients may say inside `metadata` because their `log_turn` has no argument for it, and how they spell it.
 LIFTED: dict[str, tuple[str, ...]] = {
@@ -297,7 +297,7 @@ def _earlier_answers(project: Project, keys: list[str]) -> dict[str, Logged]:
         ON CONFLICT (project_id, key) DO UPDATE SET created_at = now(), answer = NULL
         WHERE agentloop_idempotencykey.created_at < now() - %s * interval '1 hour'
         """,
-        [project.id, keys, IDEMPOTENCY_HOURS],
+        [project.id, keys, KEEP_HOURS],
     )
     rows = run(
         """

@@ -79,14 +79,17 @@ _STATE_JSON = "jsonb_build_object(" + ", ".join(f"'{name}', turn.{name}" for nam
 
 _FIELDS = {field.attname: field for field in Turn._meta.concrete_fields}
 _COLUMNS = list(_FIELDS)
-# Returning lapsed leases to the queue's index rides along: the next claim can then take them.
-_CLAIM_SQL = f"""
-WITH lapsed AS (
+_FREE_LAPSED_SQL = """
     UPDATE review_turn SET claimed_by = '', claimed_until = NULL WHERE id IN (
         SELECT id FROM review_turn
         WHERE project_id = %(project)s AND status = 'pending' AND claimed_by <> '' AND claimed_until <= now()
         ORDER BY claimed_until LIMIT 1000 FOR UPDATE SKIP LOCKED
     )
+    RETURNING id"""
+# Returning lapsed leases to the queue's index rides along: the next claim can then take them.
+_CLAIM_SQL = f"""
+WITH lapsed AS (
+    {_FREE_LAPSED_SQL}
 ), next AS (
     SELECT turn.id, {_STATE_JSON} AS before FROM review_turn AS turn
     WHERE turn.project_id = %(project)s AND turn.status = 'pending' AND turn.claimed_by = ''
@@ -239,14 +242,8 @@ def _take(turn: Turn, project: Project, actor: Actor, draw: str) -> Done:
 def free_lapsed(project: Project) -> int:
     """Returns turns whose lease has run out to the queue's index. Safe to run at any time."""
     rows = run(
-        """
-        UPDATE review_turn SET claimed_by = '', claimed_until = NULL WHERE id IN (
-            SELECT id FROM review_turn
-            WHERE project_id = %s AND status = 'pending' AND claimed_by <> '' AND claimed_until <= now()
-            ORDER BY claimed_until LIMIT 1000 FOR UPDATE SKIP LOCKED
-        ) RETURNING id
-        """,
-        [project.id],
+        _FREE_LAPSED_SQL,
+        {"project": project.id},
     )
     return len(rows)
 

@@ -9,11 +9,12 @@ from django.utils import timezone
 
 from agentloop import audit
 from agentloop.actors import Actor
+from agentloop.idempotency import KEEP_HOURS
 from agentloop.masking import masked_id
 from agentloop.models import Project
 from agentloop.sql import run, with_retries
 from review import errors, evidence
-from review.intake import IDEMPOTENCY_HOURS, IntakeRules
+from review.intake import IntakeRules
 from review.memories import lock_memories, rebuild_memories
 from review.queue import find_turn
 
@@ -156,6 +157,6 @@ def forget_old_idempotency_keys(limit: int = 10_000) -> int:
             ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED
         ) RETURNING id
         """,
-        [IDEMPOTENCY_HOURS, limit],
+        [KEEP_HOURS, limit],
     )
     return len(rows)
