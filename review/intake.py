@@ -1,9 +1,10 @@
-"""Logging turns: what a client sent becomes pending turns, merged with their twins, in one statement for a batch."""
+"""Logging turns: what a client sent becomes pending turns, merged with their twins, a batch at a time."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain, repeat
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from agentloop.masking import Mask, masked, masked_id, masker
 from agentloop.models import Project
 from agentloop.parsing import as_json_text, read_time
 from agentloop.sql import run, run_positional, with_retries
-from review.priority import PRIORITY_SQL, RANK_SQL, rank_of, signal_reasons
+from review.priority import PRIORITY_SQL, RANK_SQL, rank_of, signal_reasons, weights_of
 from review.words import folded
 
 MAX_BATCH = 500
@@ -41,6 +42,9 @@ LIFTED: dict[str, tuple[str, ...]] = {
 # An earlier spelling wins over a later one.
 _SPELT = {spelling: name for name, spellings in LIFTED.items() for spelling in reversed(spellings)}
 NAMES = ("trace_id", "goal", "model", "path_id", "pipeline_id")
+_NO_NAMES = dict.fromkeys(NAMES, "")
+
+Row = dict[str, Any]
 
 
 class MissingText(Invalid):
@@ -55,7 +59,7 @@ class NotATurn(Invalid):
     code = "not_a_turn"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewTurn:
     """A turn as it will be stored: limited, masked, weighed. `row` has the columns that intake's statement names."""
 
@@ -95,7 +99,7 @@ class IntakeRules:
         return cls(
             question_limit=project.setting("question_limit"),
             response_limit=project.setting("response_limit"),
-            weights=project.setting("signal_weights"),
+            weights=weights_of(project),
             default_weight=project.setting("default_signal_weight"),
             ttl=timedelta(days=project.setting("ttl_days")),
             mask=masker(tuple(project.setting("mask")), tuple(project.setting("mask_patterns"))),
@@ -126,6 +130,7 @@ def read_turn(item: Any, rules: IntakeRules, now: datetime, idempotency_key: str
     metadata = _fit("metadata", metadata, MAX_METADATA_BYTES, truncated)
     reasons = signal_reasons(signals, rules.weights, rules.default_weight)
     priority = round(sum(reasons.values()), 3)
+    tags = said.get("tags")
     row = {
         "id": new_id(),
         "content_hash": content_hash(question, response),
@@ -134,10 +139,10 @@ def read_turn(item: Any, rules: IntakeRules, now: datetime, idempotency_key: str
         "truncated": truncated,
         "signals": signals,
         "metadata": metadata,
-        "tags": _tags(said.get("tags"), rules.mask),
+        "tags": _tags(tags, rules.mask) if tags else [],
         "user_id": masked_id(_name(item.get("user_id")), rules.mask),
         "session_id": masked_id(_name(item.get("session_id")), rules.mask),
-        **{name: _name(said.get(name)) for name in NAMES},
+        **_NO_NAMES,
         "sample_rate": _share(said.get("sample_rate")),
         "occurrences": 1,
         "reasons": reasons,
@@ -147,6 +152,8 @@ def read_turn(item: Any, rules: IntakeRules, now: datetime, idempotency_key: str
         "occurred_at": _past_time(said.get("occurred_at"), now),
         "expires_at": now + rules.ttl,
     }
+    for name in said.keys() & _NO_NAMES.keys():
+        row[name] = _name(said[name])
     key = idempotency_key or _name(said.get("idempotency_key"))
     return NewTurn(row, key, bool(said.get("want_feedback_url")))
 
@@ -165,8 +172,10 @@ def content_hash(question: str, response: str) -> UUID:
 
 def _lifted(item: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What the turn says by these names, at its top level or inside `metadata`; the top level wins."""
-    said = {name: metadata[key] for key, name in _SPELT.items() if metadata.get(key) is not None}
-    said.update((name, item[name]) for name in LIFTED if item.get(name) is not None)
+    said = {_SPELT[key]: metadata[key] for key in _SPELT if key in metadata and metadata[key] is not None}
+    for name in LIFTED.keys() & item.keys():
+        if item[name] is not None:
+            said[name] = item[name]
     return said
 
 
@@ -234,7 +243,7 @@ def _past_time(value: Any, now: datetime) -> datetime:
 
 
 def log_turns(project: Project, items: Sequence[Any]) -> list[tuple[Logged, NewTurn] | AppError]:
-    """Stores a batch, in one statement but where an expired twin stands in the way; each item has its own result."""
+    """Stores a batch; each item has its own result."""
     rules, now = IntakeRules.of(project), timezone.now()
     read = [_read_or_error(item, rules, now) for item in items]
     turns = [turn for turn in read if isinstance(turn, NewTurn)]
@@ -352,6 +361,7 @@ _COLUMNS: dict[str, str] = {
 }
 _OCCURRENCE = "signals, user_id, session_id, trace_id, goal, model, path_id, pipeline_id, sample_rate, occurred_at"
 _NAMES = ", ".join(_COLUMNS)
+_OF_INPUT = ", ".join(f"input.{name}" for name in _COLUMNS)
 _RECORD = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
 # What a much-repeated turn gathers is bounded too: past 64 kB it keeps what it has.
 _MOST_GATHERED = 65_536
@@ -361,16 +371,37 @@ _SIGNALS, _REASONS = (
 )
 _OCCURRENCES = "(twin.occurrences + excluded.occurrences)"
 
+_STORED_AS = "status, last_seen_at, claimed_by, draw, escalated_by, escalation_note, dismissed_reason"
+_AS_NEW = "'pending', input.logged_at, '', '', '', '', ''"
+
+# An update that changes nothing locks a mark that is there: the worker must not take it, read the turn as it was
+# before this commits, and leave it unmarked.
+_MARK_SQL = """
+    INSERT INTO review_staleturn (turn_id, project_id) SELECT id, $1 FROM stored ORDER BY id
+    ON CONFLICT (turn_id) DO UPDATE SET project_id = excluded.project_id"""
+
+# Nearly every turn is new. For one alone this statement costs half of the merging one, whose plan is large.
+INSERT_SQL = f"""
+WITH stored AS (
+    INSERT INTO review_turn ({_NAMES}, project_id, {_STORED_AS})
+    SELECT {_OF_INPUT}, $1, {_AS_NEW}
+    FROM json_to_recordset($2::json) AS input({_RECORD})
+    ORDER BY input.content_hash
+    ON CONFLICT (project_id, content_hash) WHERE status = 'pending' DO NOTHING
+    RETURNING id
+), marked AS (
+{_MARK_SQL}
+)
+SELECT id::text FROM stored
+"""
+
 # A twin that has expired and is not yet swept takes no part: its row is passed over, and not answered.
-STORE_SQL = f"""
+MERGE_SQL = f"""
 WITH input AS MATERIALIZED (
     SELECT * FROM json_to_recordset($2::json) AS given({_RECORD})
 ), /* first */ stored AS (
-    INSERT INTO review_turn AS twin (
-        {_NAMES}, project_id, status, last_seen_at, claimed_by, draw, escalated_by, escalation_note, dismissed_reason
-    )
-    SELECT {", ".join("input." + name for name in _COLUMNS)},
-        $1, 'pending', input.logged_at, '', '', '', '', ''
+    INSERT INTO review_turn AS twin ({_NAMES}, project_id, {_STORED_AS})
+    SELECT {_OF_INPUT}, $1, {_AS_NEW}
     FROM input /* after first */
     ORDER BY input.content_hash
     ON CONFLICT (project_id, content_hash) WHERE status = 'pending' DO UPDATE SET
@@ -400,10 +431,7 @@ WITH input AS MATERIALIZED (
     SELECT $1, stored.id, {", ".join("extra." + name for name in _OCCURRENCE.split(", "))}
     FROM json_to_recordset($3::json) AS extra({_RECORD}) JOIN stored USING (content_hash)
 ), marked AS (
-    -- An update that changes nothing locks a mark that is there: the worker must not take it, read the turn
-    -- as it was before this commits, and leave it unmarked.
-    INSERT INTO review_staleturn (turn_id, project_id) SELECT id, $1 FROM stored ORDER BY id
-    ON CONFLICT (turn_id) DO UPDATE SET project_id = excluded.project_id
+{_MARK_SQL}
 )
 SELECT id, content_hash FROM stored
 """
@@ -412,7 +440,7 @@ SELECT id, content_hash FROM stored
 # merging first, in the same statement: counting the retired makes that update run before the insert looks for
 # twins. Kept apart from the statement above, which nearly always does, because the look for the dead costs as
 # much as the rest, and much more by a plan that was made while the table was empty.
-STORE_OVER_EXPIRED_SQL = STORE_SQL.replace(
+MERGE_OVER_EXPIRED_SQL = MERGE_SQL.replace(
     "/* first */",
     """
 dead AS (
@@ -427,22 +455,15 @@ dead AS (
 
 
 def _merge_or_insert(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:
-    """The statement. Twins inside the batch are put together first: it may touch a row only once."""
-    if not turns:
-        return []
-    first: dict[UUID, dict[str, Any]] = {}
-    extras: list[dict[str, Any]] = []
-    for turn in turns:
-        twin = first.get(turn.row["content_hash"])
-        if twin is None:
-            first[turn.row["content_hash"]] = dict(turn.row)
-        else:
-            _put_together(twin, turn.row)
-            extras.append(turn.row)
-    stored = _run_store(STORE_SQL, project, first.values(), extras)
-    while missing := [row for content, row in first.items() if content not in stored]:
-        of_missing = [row for row in extras if row["content_hash"] not in stored]
-        stored |= _run_store(STORE_OVER_EXPIRED_SQL, project, missing, of_missing)
+    """Inserts what is new, and merges the rest with its pending twins, in as many statements as these are kinds."""
+    first, extras = _by_content(turns)
+    stored = _insert(project, [row for content, row in first.items() if content not in extras])
+    for sql in chain([MERGE_SQL], repeat(MERGE_OVER_EXPIRED_SQL)):
+        missing = [row for content, row in first.items() if content not in stored]
+        if not missing:
+            break
+        again = [row for content in extras.keys() - stored.keys() for row in extras[content]]
+        stored |= _merge(sql, project, missing, again)
     answers = []
     for turn in turns:
         turn_id = stored[turn.row["content_hash"]]
@@ -450,9 +471,36 @@ def _merge_or_insert(project: Project, turns: Sequence[NewTurn]) -> list[Logged]
     return answers
 
 
-def _run_store(
-    sql: str, project: Project, rows: Iterable[Mapping[str, Any]], extras: Sequence[Mapping[str, Any]]
-) -> dict[UUID, UUID]:
+def _by_content(turns: Sequence[NewTurn]) -> tuple[dict[UUID, Row], dict[UUID, list[Row]]]:
+    """The batch's first turn of each content, and the twins it has in the batch, which are put together with it:
+    a statement may touch a row only once."""
+    first: dict[UUID, Row] = {}
+    extras: dict[UUID, list[Row]] = {}
+    for turn in turns:
+        content = turn.row["content_hash"]
+        if content not in first:
+            first[content] = turn.row
+            continue
+        if content not in extras:
+            first[content] = dict(first[content])
+        extras.setdefault(content, []).append(turn.row)
+        _put_together(first[content], turn.row)
+    return first, extras
+
+
+def _insert(project: Project, rows: Sequence[Row]) -> dict[UUID, UUID]:
+    """Inserts the turns that have no pending twin, and answers their ids by their content."""
+    if not rows:
+        return {}
+    params = [project.id, _json_rows(rows)]
+    found = with_retries(lambda: run_positional(INSERT_SQL, params))
+    if len(found) < len(rows):
+        inserted = {text for (text,) in found}
+        rows = [row for row in rows if str(row["id"]) in inserted]
+    return {row["content_hash"]: row["id"] for row in rows}
+
+
+def _merge(sql: str, project: Project, rows: Sequence[Row], extras: Sequence[Row]) -> dict[UUID, UUID]:
     """The turns' ids by their content."""
     params = [project.id, _json_rows(rows), _json_rows(extras)]
     # Each statement by itself: one that went before may be committed, and would count twice.
@@ -460,7 +508,7 @@ def _run_store(
     return {content: turn_id for turn_id, content in found}
 
 
-def _put_together(twin: dict[str, Any], row: Mapping[str, Any]) -> None:
+def _put_together(twin: Row, row: Row) -> None:
     twin["occurrences"] += 1
     twin["signals"] = {**twin["signals"], **row["signals"]}
     twin["reasons"] = {**twin["reasons"], **row["reasons"]}
@@ -471,5 +519,5 @@ def _put_together(twin: dict[str, Any], row: Mapping[str, Any]) -> None:
     twin["rank"] = rank_of(twin["priority"], twin["occurrences"], twin["logged_at"])
 
 
-def _json_rows(rows: Iterable[Mapping[str, Any]]) -> str:
-    return orjson.dumps(list(rows)).decode()
+def _json_rows(rows: Sequence[Row]) -> str:
+    return orjson.dumps(rows).decode()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from agentloop.models import Project
 from agentloop.project_settings import DEFAULT_SIGNAL_WEIGHTS
 
 DAY_SECONDS = 86_400
@@ -22,22 +23,22 @@ RANK_SQL = "{priority} + ln({occurrences}) / ln(2) - extract(epoch FROM {logged_
 PRIORITY_SQL = "(SELECT coalesce(sum(value::float8), 0) FROM jsonb_each_text({reasons}))"
 
 
+def weights_of(project: Project) -> dict[str, float]:
+    """The shipped weights, and the project's own over them."""
+    return {**DEFAULT_SIGNAL_WEIGHTS, **project.setting("signal_weights")}
+
+
 def signal_reasons(signals: Mapping[str, Any], weights: Mapping[str, float], default_weight: float) -> dict[str, float]:
     """Each signal's points: `{"thumbs_down": 5.0, "confidence": 1.77}`. Signals that add nothing are left out."""
-    reasons = {}
-    for name, value in signals.items():
-        weight = weights.get(name, DEFAULT_SIGNAL_WEIGHTS.get(name, default_weight))
-        points = round(weight * _strength(name, value), 3)
-        if points:
-            reasons[name] = points
-    return reasons
+    points = ((name, weights.get(name, default_weight) * _strength(name, value)) for name, value in signals.items())
+    return {name: rounded for name, amount in points if amount and (rounded := round(amount, 3))}
 
 
 def _strength(name: str, value: Any) -> float:
     """How much of its weight a signal's value counts: true is 1, a number scales it, up to a cap."""
-    if value is True:
-        return 1.0
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if value is True or value is False:
+        return float(value)
+    if isinstance(value, (int, float)):
         if name == "confidence":
             # Confidence is a reason to look when it is low. Some agents speak of percent.
             share = min(value, 100) / 100 if value > 1 else value

@@ -10,7 +10,7 @@ from agentloop.models import Project
 from agentloop.project_settings import SETTINGS
 from agentloop.sql import run
 from review.models import SettledWith
-from review.priority import RANK_SQL, signal_reasons
+from review.priority import RANK_SQL, signal_reasons, weights_of
 
 BATCH = 2000
 _START = UUID(int=0)
@@ -91,11 +91,10 @@ def _weigh_anew(project: Project, after: UUID) -> list[UUID]:
         """,
         [project.id, after, BATCH],
     )
+    weights, default_weight = weights_of(project), project.setting("default_signal_weight")
     weighed = []
     for turn_id, signals in rows:
-        reasons = signal_reasons(
-            orjson.loads(signals), project.setting("signal_weights"), project.setting("default_signal_weight")
-        )
+        reasons = signal_reasons(orjson.loads(signals), weights, default_weight)
         weighed.append({"id": turn_id, "reasons": reasons, "priority": round(sum(reasons.values()), 3)})
     rank = RANK_SQL.format(priority="given.priority", occurrences="turn.occurrences", logged_at="turn.logged_at")
     run(

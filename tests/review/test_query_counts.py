@@ -33,10 +33,10 @@ def batch(start: int, count: int, **more: Any) -> dict[str, Any]:
     return {"turns": [{"question": f"q{n}", "agent_response": "", **more} for n in range(start, start + count)]}
 
 
-def test_logging_a_turn_is_one_statement(queries: Counted) -> None:
+def test_logging_a_new_turn_is_one_statement_and_merging_a_repeat_one_more(queries: Counted) -> None:
     body = {"question": "q", "agent_response": "a", "signals": {"thumbs_down": True}}
     assert queries("POST", "/v1/turns", body) == 1
-    assert queries("POST", "/v1/turns", body) == 1
+    assert queries("POST", "/v1/turns", body) == 2
 
 
 def test_an_idempotency_key_costs_three_more(queries: Counted) -> None:
@@ -46,11 +46,13 @@ def test_an_idempotency_key_costs_three_more(queries: Counted) -> None:
 
 
 def test_a_batch_costs_the_same_at_any_size(queries: Counted) -> None:
-    assert [queries("POST", "/v1/turns/batch", batch(0, count)) for count in (1, 10, 100, 500)] == [1, 1, 1, 1]
+    sizes = (1, 10, 100, 500)
+    assert [queries("POST", "/v1/turns/batch", batch(1000 * count, count)) for count in sizes] == [1, 1, 1, 1]
+    assert [queries("POST", "/v1/turns/batch", batch(1000 * count, count)) for count in sizes] == [2, 2, 2, 2]
 
 
 def test_a_batch_with_keys_costs_the_same_at_any_size(queries: Counted) -> None:
-    keyed = [batch(start, 10 * start) for start in (1, 10)]
+    keyed = [batch(1000 * count, count) for count in (10, 100)]
     for number, one in enumerate(keyed):
         for place, item in enumerate(one["turns"]):
             item["idempotency_key"] = f"{number} {place}"
