@@ -17,11 +17,10 @@ from rapidfuzz import fuzz
 from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.ids import shown
-from agentloop.masking import masked_id
+from agentloop.masking import mask_of, masked_id
 from agentloop.models import Project
 from agentloop.sql import run
 from review import errors
-from review.intake import IntakeRules
 from review.models import Annotation, Memory
 from review.words import folded, words
 
@@ -215,7 +214,7 @@ def search(
             "project": project.id,
             "words": asked,
             "query": " | ".join(f"'{word}'" for word in asked),
-            "user": masked_id(user_id, IntakeRules.of(project).mask),
+            "user": masked_id(user_id, mask_of(project)),
             "tags": list(tags),
             "limit": max(1, min(10, limit)),
         },

@@ -10,11 +10,10 @@ from django.utils import timezone
 from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.idempotency import KEEP_HOURS
-from agentloop.masking import masked_id
+from agentloop.masking import mask_of, masked_id
 from agentloop.models import Project
 from agentloop.sql import run, with_retries
 from review import errors, evidence
-from review.intake import IntakeRules
 from review.memories import lock_memories, rebuild_memories
 from review.queue import find_turn
 
@@ -122,7 +121,7 @@ def erase_user(project: Project, actor: Actor, user_id: str) -> dict[str, int]:
     """
     if not user_id.strip():
         raise errors.BadValue("user_id", "names the user whose content is to be erased.")
-    user_id = masked_id(user_id, IntakeRules.of(project).mask)
+    user_id = masked_id(user_id, mask_of(project))
     theirs = """(turn.user_id = %(user)s OR turn.id IN (
         SELECT turn_id FROM review_occurrence WHERE project_id = %(project)s AND user_id = %(user)s))"""
     with transaction.atomic():
