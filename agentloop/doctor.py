@@ -4,7 +4,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal
@@ -36,14 +36,20 @@ class Finding:
     remedy: str = ""
 
 
-def examine() -> Iterator[Finding]:
-    """Every finding, as it is made: some wait for an answer over the network, five seconds at most."""
+def examine(more: Iterable[Callable[[], Finding]] = ()) -> Iterator[Finding]:
+    """Every finding, as it is made: some wait for an answer, ten seconds at most.
+
+    `more` are checks that other apps have, of a database with all its tables.
+    """
     yield from (check() for check in (python, packages, home, disk, secret_key, static_files, port))
     found = database()
     yield found
     if found.level == "OK":
-        yield migrations()
+        tables = migrations()
+        yield tables
         yield clock()
+        if tables.level == "OK":
+            yield from (check() for check in more)
     found = broker()
     yield found
     if found.level == "OK":

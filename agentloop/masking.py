@@ -8,6 +8,8 @@ from typing import Any
 
 from django.utils.crypto import salted_hmac
 
+from agentloop.models import Project
+
 _EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*\.[A-Za-z]{2,24}\b")
 _CARD = re.compile(r"(?<![\d.])\d(?:[ \-]?\d){12,18}(?![\d.]\d|\d)")
 _PHONE = re.compile(
@@ -81,6 +83,16 @@ def masker(kinds: tuple[str, ...], patterns: tuple[str, ...]) -> Mask | None:
         return text
 
     return mask
+
+
+def mask_of(project: Project) -> Mask | None:
+    """The project's mask, as its settings are now."""
+    return masker(tuple(project.setting("mask")), tuple(project.setting("mask_patterns")))
+
+
+def masked_text(project: Project, text: str) -> str:
+    mask = mask_of(project)
+    return mask(text) if mask else text
 
 
 def masked_id(text: str, mask: Mask | None) -> str:

@@ -15,7 +15,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-# The library looks at this once, when it is imported, to choose how it keeps its values.
+# The library looks at this once, when it is imported, to choose how it keeps its values: others import it from here.
 FOLDER = settings.HOME / "metrics"
 try:
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -34,6 +34,7 @@ from prometheus_client import (  # noqa: E402
     Metric,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 
 from agentloop.errors import NotFound  # noqa: E402
@@ -49,10 +50,16 @@ seconds = Histogram("agentloop_request_seconds", "Time to answer.", ["route", "m
 _count_of = cache(requests.labels)
 _time_of = cache(seconds.labels)
 
-_gauges: list[Callable[[], Iterable[Metric]]] = []
+Gauges = Callable[[], Iterable[Metric]]
+_gauges: list[Gauges] = []
 
 
-def add_gauges(read: Callable[[], Iterable[Metric]]) -> Callable[[], Iterable[Metric]]:
+def gauge(name: str, text: str, value: float) -> Metric:
+    """A figure as it is now; `text` tells an operator what it is."""
+    return GaugeMetricFamily(f"agentloop_{name}", text, value=value)
+
+
+def add_gauges(read: Gauges) -> Gauges:
     """Registers a function that reads figures when they are asked for, such as how many turns wait."""
     _gauges.append(read)
     return read

@@ -7,7 +7,7 @@ import agentloop.admin_urls
 import review.urls
 import routing.urls
 from agentloop import health, metrics, reference, schema
-from review import overview
+from review import backlog, overview
 
 api = [
     *review.urls.api,
@@ -27,6 +27,8 @@ urlpatterns = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics.metrics, name="metrics"),
 ]
+
+metrics.add_gauges(backlog.gauges)
 
 handler400 = "agentloop.error_pages.bad_request"
 handler403 = "agentloop.error_pages.forbidden"

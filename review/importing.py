@@ -6,10 +6,9 @@ off anywhere is run again from the start, and finds what it has done already; no
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, BinaryIO
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -18,11 +17,12 @@ from django.utils import timezone
 
 from agentloop import audit
 from agentloop.actors import Actor
-from agentloop.errors import AppError, BadJSON, Conflict
+from agentloop.errors import AppError
+from agentloop.history import Refuse, only_import, value_of
 from agentloop.ids import read
 from agentloop.masking import masked
 from agentloop.models import Project
-from agentloop.parsing import as_json_text, read_json, read_time
+from agentloop.parsing import as_json_text, read_time
 from agentloop.sql import run, with_retries
 from review import intake, memories
 from review.errors import BadValue
@@ -42,29 +42,10 @@ from review.queue import MAX_SNOOZE
 from review.verdicts import EDITABLE
 
 BATCH_LINES, BATCH_BYTES = 1000, 8 * 1024 * 1024
-MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_OCCURRENCES = 1_000_000_000
 MAX_CORRECTION, MAX_COMMENT = 256 * 1024, 20_000
 # Other systems' names for the time of a turn, after ours.
 TIMES = ("occurred_at", "created_at", "timestamp")
-
-
-class ImportRunning(Conflict):
-    """Another import into this project is running: wait for its end, then start this one."""
-
-    code = "import_running"
-
-
-class LineTooLong(AppError):
-    """The line is longer than 16 MB."""
-
-    code = "line_too_long"
-
-
-class NotJSON(AppError):
-    """The line is not JSON."""
-
-    code = "not_json"
 
 
 @dataclass(slots=True)
@@ -94,28 +75,17 @@ class PastTurn:
         return self.row["status"] == Status.PENDING
 
 
-def lines_of(file: BinaryIO) -> Iterator[bytes | None]:
-    """The lines of a file; None stands for one that is too long to be held in memory."""
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        if len(line) <= MAX_LINE_BYTES:
-            yield line
-            continue
-        while line and not line.endswith(b"\n"):
-            line = file.readline(MAX_LINE_BYTES)
-        yield None
-
-
 def import_turns(
     project: Project,
     actor: Actor,
     lines: Iterable[bytes | None],
     *,
-    refuse: Callable[[int, str], None],
+    refuse: Refuse,
     progress: Callable[[Counts], None],
 ) -> Counts:
     """Stores a history. `refuse` hears of each bad line, which is passed over; `progress` after each batch."""
     counts = Counts()
-    with _only_import(project):
+    with only_import(project):
         audit.note(project, actor, "turns.import.begin", project.slug)
         for batch in _batches(lines):
             rules, now = IntakeRules.of(project), timezone.now()
@@ -123,7 +93,7 @@ def import_turns(
             for number, line in batch:
                 counts.lines = number
                 try:
-                    turn = _read_line(line, project, rules, now)
+                    turn = read_past_turn(value_of(line), project, rules, now)
                 except AppError as error:
                     counts.refused += 1
                     refuse(number, error.sentence)
@@ -136,19 +106,6 @@ def import_turns(
             progress(counts)
         audit.note(project, actor, "turns.import.end", project.slug, **asdict(counts))
     return counts
-
-
-@contextmanager
-def _only_import(project: Project) -> Iterator[None]:
-    """One import of a project at a time, on any machine. The lock falls with the connection."""
-    name = f"import:{project.id}"
-    [(is_ours,)] = run("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name])
-    if not is_ours:
-        raise ImportRunning
-    try:
-        yield
-    finally:
-        run("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
 
 
 def _batches(lines: Iterable[bytes | None]) -> Iterator[list[tuple[int, bytes | None]]]:
@@ -167,16 +124,6 @@ def _batches(lines: Iterable[bytes | None]) -> Iterator[list[tuple[int, bytes | 
 
 
 # --- reading --------------------------------------------------------------------------------------------------
-
-
-def _read_line(line: bytes | None, project: Project, rules: IntakeRules, now: datetime) -> PastTurn:
-    if line is None:
-        raise LineTooLong
-    try:
-        item = read_json(line)
-    except BadJSON as error:
-        raise NotJSON from error
-    return read_past_turn(item, project, rules, now)
 
 
 def read_past_turn(item: Any, project: Project, rules: IntakeRules, now: datetime) -> PastTurn:

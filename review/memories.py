@@ -1,7 +1,8 @@
 """Memories: what reviewers corrected, for agents to look up before they answer.
 
-A memory is nothing of its own: it says what its standing annotations say, the newest first. So an edit, an undo
-or an erasure never has to remember what the memory was before; it is made again from what stands.
+A memory is nothing of its own: it says what its annotations say that were not undone, the newest first. So an edit,
+an undo or an erasure never has to remember what the memory was before; it is made again from what is left. An
+annotation whose turn's time is up leaves its correction for this alone: see `removal`.
 """
 
 import math
@@ -17,11 +18,10 @@ from rapidfuzz import fuzz
 from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.ids import shown
-from agentloop.masking import masked_id
+from agentloop.masking import mask_of, masked_id
 from agentloop.models import Project
 from agentloop.sql import run
 from review import errors
-from review.intake import IntakeRules
 from review.models import Annotation, Memory
 from review.words import folded, words
 
@@ -111,12 +111,12 @@ def _likeness(annotation: Annotation, memory: Memory, cutoff: float) -> float:
 
 
 def rebuild_memories(memory_ids: Iterable[UUID]) -> None:
-    """Makes memories again from their standing annotations; one without any is deleted."""
+    """Makes memories again from their annotations that were not undone; one without any is deleted."""
     for memory_id in sorted(set(memory_ids)):
         memory = Memory.objects.select_for_update().filter(id=memory_id).first()
         if memory is None:
             continue
-        sources = Annotation.objects.standing().filter(project_id=memory.project_id, memory_id=memory_id)
+        sources = Annotation.objects.remembered().filter(project_id=memory.project_id, memory_id=memory_id)
         said = list(sources.exclude(correction="").order_by("updated_at", "id"))
         if said:
             _write(memory, said)
@@ -215,7 +215,7 @@ def search(
             "project": project.id,
             "words": asked,
             "query": " | ".join(f"'{word}'" for word in asked),
-            "user": masked_id(user_id, IntakeRules.of(project).mask),
+            "user": masked_id(user_id, mask_of(project)),
             "tags": list(tags),
             "limit": max(1, min(10, limit)),
         },
@@ -240,5 +240,7 @@ def revoke(project: Project, actor: Actor, memory_id: UUID) -> None:
         deleted, _ = Memory.objects.filter(project=project, id=memory_id).delete()
         if not deleted:
             raise errors.MemoryNotFound
-        Annotation.objects.filter(project=project, memory_id=memory_id).update(memory_id=None)
+        sources = Annotation.objects.of(project).filter(memory_id=memory_id)
+        sources.exclude(outlived_at=None).delete()
+        sources.update(memory_id=None)
         audit.note(project, actor, "memory.revoke", shown("mem", memory_id))

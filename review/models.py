@@ -280,12 +280,16 @@ class AnnotationQuerySet(models.QuerySet["Annotation"]):
         return self.filter(project=project)
 
     def standing(self) -> Self:
-        """Not undone."""
+        """Not undone, and its time is not up."""
+        return self.remembered().filter(outlived_at=None)
+
+    def remembered(self) -> Self:
+        """Not undone: what memories are made of, also once the turn's time is up."""
         return self.filter(retracted_at=None)
 
 
 class Memory(models.Model):
-    """A correction that an agent can look up: what its standing annotations say, the newest first."""
+    """A correction that an agent can look up: what its annotations that were not undone say, the newest first."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     project = _loose(Project)
@@ -346,6 +350,9 @@ class Annotation(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     retracted_at = models.DateTimeField(null=True)
+    # When its turn's time was up. Then only what its memory is made of is left, and whose words those were.
+    outlived_at = models.DateTimeField(null=True)
+    asked_by = ArrayField(models.TextField(), null=True)
 
     objects = AnnotationQuerySet.as_manager()
 
@@ -354,6 +361,8 @@ class Annotation(models.Model):
             models.Index(fields=["project", "id"], name="annotation_by_time"),
             models.Index(fields=["project", "user_id"], condition=~Q(user_id=""), name="annotation_user"),
             models.Index(fields=["project", "content_hash"], name="annotation_by_content"),
+            models.Index(fields=["memory"], condition=Q(memory__isnull=False), name="annotation_of_memory"),
+            GinIndex(fields=["asked_by"], condition=Q(outlived_at__isnull=False), name="annotation_asked_by"),
         ]
 
     def __str__(self) -> str:

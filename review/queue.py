@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from agentloop import audit
 from agentloop.actors import Actor
+from agentloop.masking import mask_of, masked, masked_text
 from agentloop.models import Project
 from agentloop.sql import run
 from review import errors
@@ -302,7 +303,7 @@ def escalate(project: Project, actor: Actor, turn_id: UUID, note: str = "", toke
             actor,
             "escalate",
             escalated_by=actor.ref,
-            escalation_note=note[:2000],
+            escalation_note=masked_text(project, note)[:2000],
             snoozed_until=None,
             **UNCLAIMED,
         )
@@ -312,8 +313,9 @@ def dismiss(project: Project, actor: Actor, turn_id: UUID, reason: str = "", tok
     """Closes the turn without a verdict: it is not worth one."""
     with transaction.atomic():
         turn = _held(project, turn_id, actor, token)
+        reason = masked_text(project, reason)[:500]
         audit.note(project, actor, "turn.dismiss", turn.shown_id)
-        return _close(turn, actor, "dismiss", {}, status=Status.DISMISSED, dismissed_reason=reason[:500])
+        return _close(turn, actor, "dismiss", {}, status=Status.DISMISSED, dismissed_reason=reason)
 
 
 def close_reviewed(turn: Turn, actor: Actor, annotation_id: UUID) -> Done:
@@ -359,7 +361,10 @@ def reopen(project: Project, actor: Actor, turn_id: UUID) -> Done:
 
 
 def save_draft(project: Project, actor: Actor, turn_id: UUID, body: Mapping[str, Any]) -> Draft:
-    """Keeps what a reviewer is writing; a pending turn then lives at least seven days more."""
+    """Keeps what a reviewer is writing, masked as their verdict will be; a pending turn then lives at least seven
+    days more."""
+    mask = mask_of(project)
+    kept = masked(dict(body), mask) if mask else dict(body)
     with transaction.atomic():
         turn = find_turn(project, turn_id, lock=True)
         if turn.status == Status.PENDING:
@@ -368,7 +373,7 @@ def save_draft(project: Project, actor: Actor, turn_id: UUID, body: Mapping[str,
         draft, _ = Draft.objects.update_or_create(
             turn_id=turn.id,
             actor=actor.ref,
-            defaults={"project": project, "body": dict(body), "saved_at": timezone.now()},
+            defaults={"project": project, "body": kept, "saved_at": timezone.now()},
         )
     return draft
 

@@ -10,11 +10,10 @@ from django.utils import timezone
 from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.idempotency import KEEP_HOURS
-from agentloop.masking import masked_id
+from agentloop.masking import mask_of, masked_id
 from agentloop.models import Project
 from agentloop.sql import run, with_retries
 from review import errors, evidence
-from review.intake import IntakeRules
 from review.memories import lock_memories, rebuild_memories
 from review.queue import find_turn
 
@@ -44,7 +43,8 @@ acts AS (DELETE FROM review_queueact AS t USING doomed WHERE t.subject_id = doom
 redirects AS (DELETE FROM review_turnredirect AS t USING doomed WHERE t.to_turn_id = doomed.id),
 marks AS (DELETE FROM review_staleturn AS t USING doomed WHERE t.turn_id = doomed.id),
 annotations AS (
-    DELETE FROM review_annotation AS t USING doomed WHERE t.turn_id = doomed.id RETURNING t.id, t.memory_id
+    DELETE FROM review_annotation AS t USING doomed WHERE t.turn_id = doomed.id AND NOT ({outlives})
+    RETURNING t.id, t.memory_id
 ),
 versions AS (DELETE FROM review_annotationversion AS t USING annotations WHERE t.annotation_id = annotations.id),
 index AS (DELETE FROM review_turnindex AS t USING doomed WHERE t.turn_id = doomed.id RETURNING t.facets),
@@ -56,6 +56,16 @@ counters AS (
 {also}
 SELECT (SELECT count(*) FROM doomed), ARRAY(SELECT DISTINCT memory_id FROM annotations WHERE memory_id IS NOT NULL)
 """
+
+# A memory outlives the turn whose time is up, and is made of annotations: they stay with what it is made of.
+_OUTLIVES = "t.memory_id IS NOT NULL AND t.retracted_at IS NULL AND t.correction <> ''"
+_LEAVE_CORRECTIONS = f""", left_over AS (
+    UPDATE review_annotation AS t SET outlived_at = now(), turn_id = NULL, response = '', content_hash = NULL,
+        comment = '', scores = '{{}}', trace_id = '', asked_by = ARRAY(
+            SELECT user_id FROM review_turn WHERE id = doomed.id AND user_id <> ''
+            UNION SELECT user_id FROM review_occurrence WHERE turn_id = doomed.id AND user_id <> '')
+    FROM doomed WHERE t.turn_id = doomed.id AND {_OUTLIVES} RETURNING t.id
+), left_versions AS (DELETE FROM review_annotationversion AS t USING left_over WHERE t.annotation_id = left_over.id)"""
 
 # "Expired unseen" stays as a figure: by day, goal and signal, without any content.
 _COUNT_EXPIRED = """, unseen AS (
@@ -80,20 +90,29 @@ _PAST_RETENTION = """turn.id IN (
 
 
 def _delete(
-    project: Project, which: str, *, also: str = "", skip_locked: bool = False, **params: Any
+    project: Project, which: str, *, also: str = "", outlives: str = "false", skip_locked: bool = False, **params: Any
 ) -> tuple[int, list[UUID]]:
+    """Deletes the turns of a condition; answers how many, and the memories that lost an annotation."""
     lock = _LOCK_SQL.format(which=which, skip_locked="SKIP LOCKED" if skip_locked else "")
     with transaction.atomic():
         [(doomed, _)] = run(lock, {"project": project.id, **params})
         if not doomed:
             return 0, []
-        [(count, memories)] = run(_DELETE_SQL.format(also=also), {"project": project.id, "doomed": doomed})
+        [(count, memories)] = run(
+            _DELETE_SQL.format(also=also, outlives=outlives), {"project": project.id, "doomed": doomed}
+        )
     return count, memories
+
+
+def _end(project: Project, which: str, also: str = "", **params: Any) -> int:
+    """Deletes turns whose time is up; what memories are made of stays."""
+    also += _LEAVE_CORRECTIONS
+    return with_retries(lambda: _delete(project, which, also=also, outlives=_OUTLIVES, skip_locked=True, **params)[0])
 
 
 def sweep_expired(project: Project, limit: int = SWEEP_BATCH) -> int:
     """Deletes up to `limit` expired turns, and counts them as expired unseen. Safe beside itself and resumable."""
-    return with_retries(lambda: _delete(project, _EXPIRED, also=_COUNT_EXPIRED, skip_locked=True, limit=limit)[0])
+    return _end(project, _EXPIRED, _COUNT_EXPIRED, limit=limit)
 
 
 def end_retention(project: Project, limit: int = SWEEP_BATCH) -> int:
@@ -102,7 +121,7 @@ def end_retention(project: Project, limit: int = SWEEP_BATCH) -> int:
     if days is None:
         return 0
     before = timezone.now() - timedelta(days=days)
-    return with_retries(lambda: _delete(project, _PAST_RETENTION, skip_locked=True, before=before, limit=limit)[0])
+    return _end(project, _PAST_RETENTION, before=before, limit=limit)
 
 
 def delete_turn(project: Project, actor: Actor, turn_id: UUID) -> None:
@@ -122,7 +141,7 @@ def erase_user(project: Project, actor: Actor, user_id: str) -> dict[str, int]:
     """
     if not user_id.strip():
         raise errors.BadValue("user_id", "names the user whose content is to be erased.")
-    user_id = masked_id(user_id, IntakeRules.of(project).mask)
+    user_id = masked_id(user_id, mask_of(project))
     theirs = """(turn.user_id = %(user)s OR turn.id IN (
         SELECT turn_id FROM review_occurrence WHERE project_id = %(project)s AND user_id = %(user)s))"""
     with transaction.atomic():
@@ -131,13 +150,15 @@ def erase_user(project: Project, actor: Actor, user_id: str) -> dict[str, int]:
         annotations = run(
             """
             WITH gone AS (
-                DELETE FROM review_annotation WHERE project_id = %s AND user_id = %s RETURNING id, memory_id
+                DELETE FROM review_annotation WHERE project_id = %(project)s AND (
+                    user_id = %(user)s OR (outlived_at IS NOT NULL AND asked_by @> ARRAY[%(user)s::text])
+                ) RETURNING id, memory_id
             ), versions AS (
                 DELETE FROM review_annotationversion AS t USING gone WHERE t.annotation_id = gone.id
             ), acts AS (DELETE FROM review_queueact AS t USING gone WHERE t.subject_id = gone.id)
             SELECT memory_id FROM gone
             """,
-            [project.id, user_id],
+            {"project": project.id, "user": user_id},
         )
         lock_memories(project.id)
         memories = run(

@@ -13,7 +13,7 @@ from django.utils import timezone
 from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.ids import shown
-from agentloop.masking import masked, masked_id
+from agentloop.masking import mask_of, masked, masked_id
 from agentloop.models import Project
 from review import errors, evidence, memories
 from review.intake import IntakeRules, content_hash
@@ -118,7 +118,7 @@ def _as_stored(text: str, limit: int, rules: IntakeRules) -> str:
 
 
 def _mask(project: Project, verdict: Verdict) -> Verdict:
-    mask = IntakeRules.of(project).mask
+    mask = mask_of(project)
     if mask is None:
         return verdict
     return replace(
@@ -126,6 +126,7 @@ def _mask(project: Project, verdict: Verdict) -> Verdict:
         correction=mask(verdict.correction),
         comment=mask(verdict.comment),
         tags=[mask(tag) for tag in verdict.tags],
+        scores=masked(verdict.scores, mask),
         metadata=masked(verdict.metadata, mask),
         user_id=masked_id(verdict.user_id, mask),
     )

@@ -5,8 +5,6 @@ import re
 import pytest
 from django.db import DatabaseError
 from django.test import Client
-from prometheus_client import Metric
-from prometheus_client.core import GaugeMetricFamily
 from pytest_django import Settings
 
 from agentloop import metrics
@@ -57,15 +55,15 @@ def gauges(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 def test_other_apps_add_figures(gauges: list[object]) -> None:
-    def waiting() -> list[Metric]:
-        return [GaugeMetricFamily("agentloop_waiting", "Turns that wait.", value=7)]
+    def waiting() -> list[metrics.Metric]:
+        return [metrics.gauge("waiting", "Turns that wait.", 7)]
 
     metrics.add_gauges(waiting)
     assert "agentloop_waiting 7.0" in Client().get("/metrics").text
 
 
 def test_a_figure_that_cannot_be_read_hides_no_other(gauges: list[object]) -> None:
-    def broken() -> list[Metric]:
+    def broken() -> list[metrics.Metric]:
         raise DatabaseError
 
     metrics.add_gauges(broken)

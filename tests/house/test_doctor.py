@@ -83,7 +83,9 @@ def test_a_secret_key_that_others_can_read_is_a_failure(
 
 
 def test_any_failure_decides_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda: iter([Finding("x", "WARN", "so"), Finding("y", "FAIL", "no", "do")]))
+    monkeypatch.setattr(
+        doctor, "examine", lambda more: iter([Finding("x", "WARN", "so"), Finding("y", "FAIL", "no", "do")])
+    )
     with pytest.raises(SystemExit) as ended:
         call_command("doctor")
     assert ended.value.code == 1

@@ -51,15 +51,16 @@ def make_a_turn_with_everything(call: Caller) -> str:
     return old
 
 
-def test_the_sweep_leaves_nothing_but_counts(call: Caller, project: Project) -> None:
+def test_the_sweep_leaves_nothing_but_counts_and_what_a_memory_is_made_of(call: Caller, project: Project) -> None:
     make_a_turn_with_everything(call)
     assert set(left_over()) == {model.__name__ for model in PARTS}
     Turn.objects.update(expires_at="2026-03-04T23:59:59Z")
     assert sweep_expired(project) == 1
     # The twin that was taken up has left the index by the worker's next round.
-    assert set(left_over()) == {"TurnIndex", "StaleTurn"}
+    assert set(left_over()) == {"TurnIndex", "StaleTurn", "Annotation"}
     settle_index()
-    assert left_over() == {}
+    assert left_over() == {"Annotation": 1}
+    assert Annotation.objects.values_list("correction", "response", "comment", "turn").get() == ("No.", "", "", None)
     assert sweep_expired(project) == 0
     assert list(ExpiredCount.objects.order_by("signal").values_list("day", "goal", "signal", "count")) == [
         (date(2026, 3, 4), "g", "", 1),
@@ -123,6 +124,71 @@ def test_closed_turns_end_with_the_projects_retention(
     assert not ExpiredCount.objects.exists()
     assert set(Memory.objects.values_list("fact", flat=True)) == {"old fact", "new fact"}
     assert_counted(project)
+
+
+FACT = "Invoices are due thirty days after they were sent, whatever anybody says."
+
+
+def judged_and_gone(call: Caller, project: Project, **more: Any) -> None:
+    """A turn that was judged, and whose retention has ended since."""
+    turn_id = call.log("When are invoices due?", "Never, Zaphod.", **more).body["turn_id"]
+    body = {"rating": "incorrect", "correction": FACT, "tags": ["old"], "metadata": {"n": 1}, "comment": "Zaphod!"}
+    judged = call("POST", f"/v1/turns/{turn_id}/verdict", body).body
+    call("PATCH", f"/v1/annotations/{judged['annotation_id']}", {"comment": "Zaphod!!"})
+    move_time(closed_at="-8 days")
+    assert end_retention(project) == 1
+
+
+def remembered() -> tuple[Any, ...]:
+    return tuple(Memory.objects.values_list("id", "fact", "tags", "metadata", "source_id", "updated_at").get())
+
+
+def test_a_memory_that_outlived_its_turn_is_what_it_was_once_a_newer_word_is_undone(
+    call: Caller, project: Project, with_settings: Callable[..., Project]
+) -> None:
+    with_settings(retention_days=7)
+    judged_and_gone(call, project)
+    before = remembered()
+    body = {"question": "When are invoices due?", "agent_response": "x", "rating": "partial"}
+    said = call("POST", "/v1/annotations", {**body, "correction": FACT + "!", "tags": ["new"]}).body
+    assert said["status"] == "updated_existing"
+    assert remembered()[:3] == (before[0], FACT + "!", ["old", "new"])
+    call("POST", f"/v1/acts/{said['act_id']}/undo", {})
+    assert remembered() == before
+
+
+def test_all_that_is_left_of_a_verdict_is_what_its_memory_is_made_of(
+    call: Caller, project: Project, with_settings: Callable[..., Project]
+) -> None:
+    with_settings(retention_days=7)
+    judged_and_gone(call, project, user_id="u")
+    [left] = Annotation.objects.all()
+    assert (left.question, left.correction, left.response, left.comment) == ("When are invoices due?", FACT, "", "")
+    assert not AnnotationVersion.objects.exists()
+    assert call("GET", "/v1/annotations").body["annotations"] == []
+    assert call("GET", f"/v1/annotations/{left}").status == 404
+    assert call("POST", "/v1/memories/search", {"query": "invoices"}).body["memories"][0]["fact"] == FACT
+
+
+def test_what_outlived_its_turn_is_still_erased_with_its_user(
+    call: Caller, project: Project, with_settings: Callable[..., Project]
+) -> None:
+    with_settings(retention_days=7)
+    call.log("When are invoices due?", "Never, Zaphod.", user_id="other")
+    judged_and_gone(call, project, user_id="zaphod")
+    assert call("POST", "/v1/erasure", {"user_id": "nobody"}).body["annotations"] == 0
+    assert call("POST", "/v1/erasure", {"user_id": "zaphod"}).body["annotations"] == 1
+    assert not Memory.objects.exists()
+    assert not Annotation.objects.exists()
+
+
+def test_a_revoked_memory_leaves_nothing_of_what_it_outlived(
+    call: Caller, project: Project, with_settings: Callable[..., Project]
+) -> None:
+    with_settings(retention_days=7)
+    judged_and_gone(call, project)
+    assert call("DELETE", f"/v1/memories/{Memory.objects.get()}").status in (200, 204)
+    assert not Annotation.objects.exists()
 
 
 # --- settings -------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from agentloop import history
 from agentloop.actors import SYSTEM
 from agentloop.ids import new_id, shown
 from agentloop.keys import create_key
@@ -378,7 +379,7 @@ def test_only_one_import_of_a_project_at_a_time(project: Project) -> None:
     other = connection.copy()
     with other.cursor() as elsewhere:
         elsewhere.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"import:{project.id}"])
-        with pytest.raises(importing.ImportRunning):
+        with pytest.raises(history.ImportRunning):
             take(project, line())
         elsewhere.execute("SELECT pg_advisory_unlock_all()")
     other.close()
@@ -424,8 +425,8 @@ def test_the_command_says_what_it_cannot_read(project: Project, tmp_path: Path) 
 
 
 def test_a_line_that_is_too_long_is_never_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing, "MAX_LINE_BYTES", 10)
+    monkeypatch.setattr(history, "MAX_LINE_BYTES", 10)
     path = tmp_path / "long"
     path.write_bytes(b"short\n" + b"x" * 35 + b"\n" + b"0123456789\nend")
     with path.open("rb") as file:
-        assert list(importing.lines_of(file)) == [b"short\n", None, None, b"end"]
+        assert list(history.lines_of(file)) == [b"short\n", None, None, b"end"]

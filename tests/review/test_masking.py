@@ -6,7 +6,7 @@ import pytest
 
 from agentloop.masking import masker
 from agentloop.models import Project
-from review.models import Annotation, Memory
+from review.models import Annotation, Draft, Memory
 from tests.review.support import Caller, turn_of
 
 ALL = ("email", "phone", "card", "ip")
@@ -92,6 +92,31 @@ def test_masks_a_correction_and_still_finds_its_turn(call: Caller, with_settings
         "by [email]",
     )
     assert (memory.question, memory.fact) == ("I am [email]", "Write to [email]")
+
+
+def test_masks_what_reviewers_write_beside_their_verdicts(call: Caller, with_settings: Callable[..., Project]) -> None:
+    with_settings(mask=["email"])
+    turn_id = call.log().body["turn_id"]
+    path = f"/v1/turns/{turn_id}"
+    body = {"correction": "Write to a@b.com", "tags": ["a@b.com"], "scores": {"tone": 4}}
+    answer = call("PUT", f"{path}/draft", {"body": body})
+    assert answer.body["body"] == {"correction": "Write to [email]", "tags": ["[email]"], "scores": {"tone": 4}}
+    call("POST", f"{path}/escalate", {"note": "a@b.com is angry"})
+    assert turn_of(call("GET", path)).escalation_note == "[email] is angry"
+    call("POST", f"{path}/dismiss", {"reason": "a@b.com only says hello"})
+    assert turn_of(call("GET", path)).dismissed_reason == "[email] only says hello"
+    call("POST", f"{path}/reopen", {})
+    call("POST", f"{path}/verdict", {"rating": "partial", "scores": {"who": "a@b.com", "tone": 4}})
+    assert Annotation.objects.get().scores == {"who": "[email]", "tone": 4}
+
+
+def test_masks_the_text_of_a_verdict_that_came_too_late(call: Caller, with_settings: Callable[..., Project]) -> None:
+    with_settings(mask=["email"])
+    turn_id = call.log().body["turn_id"]
+    call("POST", f"/v1/turns/{turn_id}/dismiss", {})
+    late = call("POST", f"/v1/turns/{turn_id}/verdict", {"rating": "partial", "correction": "Write to a@b.com"})
+    assert (late.status, late.body["draft_saved"]) == (409, True)
+    assert Draft.objects.get().body["correction"] == "Write to [email]"
 
 
 def test_users_stay_apart_when_their_ids_are_masked(call: Caller, with_settings: Callable[..., Project]) -> None:

@@ -11,7 +11,7 @@ from django.db import connection
 from agentloop import sql
 from agentloop.actors import SYSTEM
 from agentloop.models import Project
-from review import figures, queue, removal, settle
+from review import backlog, figures, queue, removal, settle
 from review.filters import page_of, read_filter
 from review.intake import log_turns
 from review.models import Turn
@@ -142,6 +142,9 @@ def test_hot_queries_use_their_indexes(full: Project, plans: Plans) -> None:
     indexes, waiting = planned(lambda: figures.pending_count(full))
     assert "turn_by_expiry" in indexes
     assert waiting == Turn.objects.of(full).pending().count()
+    indexes, owed = planned(backlog.backlog)
+    assert "turn_by_expiry" in indexes
+    assert (owed.pending, owed.unswept) == (45_000, 500)
     assert planned(lambda: removal.sweep_expired(full, limit=100))[0] >= {"turn_by_expiry", "review_turn_pkey"}
     full.settings = {"retention_days": 100}
     assert planned(lambda: removal.end_retention(full))[0] >= {"turn_closed"}

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from agentloop import doctor
+from review import backlog
 
 
 class Command(BaseCommand):
@@ -20,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         findings = []
-        for finding in doctor.examine():
+        for finding in doctor.examine([backlog.swept, backlog.indexed]):
             findings.append(finding)
             if not options["json"]:
                 self.stdout.write(_line(finding))
