@@ -421,11 +421,13 @@ class RecommendView(RoutingView):
     )
     def post(self, request: Request) -> Response:
         given = self.given()
+        goal = text_of(given.get("goal"))
         return Response(
             advice.recommendation(
                 self.project,
-                text_of(given.get("task_type")),
-                goal_name=text_of(given.get("goal")),
+                text_of(given.get("task_type")) if goal else goal_of(given, "task_type"),
+                goal_name=goal,
+                pipeline=text_of(given.get("pipeline_id")),
                 optimize_for=text_of(given.get("optimize_for")),
                 constraints=decisions.constraints_of(object_of(given.get("constraints"))),
                 window_hours=window_of(given.get("window_hours")),

@@ -206,8 +206,9 @@ class PolicyOut(s.Serializer[Any]):
 
 
 class RecommendIn(s.Serializer[Any]):
-    task_type = s.CharField(required=False)
+    task_type = s.CharField(required=False, help_text="Taken for the goal where none is named.")
     goal = s.CharField(required=False, allow_null=True)
+    pipeline_id = s.CharField(required=False, allow_null=True)
     optimize_for = s.CharField(required=False)
     constraints = ConstraintsIn(required=False, allow_null=True)
     window_hours = s.FloatField(required=False)
