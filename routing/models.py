@@ -411,6 +411,23 @@ class Regime(models.Model):
         return f"{self.path_id} since {self.since}"
 
 
+class FollowedAuthority(models.Model):
+    """The order of sources that a project's outcomes go by, and how far those from before were summed up anew."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project)
+    authority = ArrayField(models.TextField())
+    # Null: all of them were.
+    begun_at = models.DateTimeField(null=True)
+    reached = models.TextField(blank=True, default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project"], name="authority_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project_id}: {self.authority}"
+
+
 class ModelPrice(models.Model):
     """A project's own price of a model, in dollars for a million tokens; `routing.prices` has the shipped ones."""
 

@@ -2,12 +2,17 @@
 
 from celery import shared_task
 
-from routing import outbox, watch
+from routing import authority, outbox, watch
 
 
 @shared_task
 def watch_goals() -> None:
     watch.watch_goals()
+
+
+@shared_task
+def follow_authorities() -> None:
+    authority.follow_all()
 
 
 @shared_task

@@ -64,10 +64,7 @@ def goals_to_watch() -> list[tuple[UUID, UUID]]:
 def watch_goals() -> int:
     """One round over all goals that need it; answers how many changes it made."""
     projects = {project.id: project for project in Project.objects.all()}
-    changes = 0
-    for project, goal in goals_to_watch():
-        changes += watch_goal(projects[project], goal)
-    return changes
+    return sum(watch_goal(projects[project], goal) for project, goal in goals_to_watch())
 
 
 def watch_goal(project: Project, goal_key: UUID, *, lag_s: float = LAG_S, now: float | None = None) -> int:
