@@ -393,8 +393,9 @@ def _path_of_model(row: Mapping[str, Any], known: _Known) -> UUID:
 
 
 _MAKE_GOALS = """
-INSERT INTO routing_goal (id, project_id, name, description, mode, auto_explore, max_untested, bounds, created_at)
-SELECT id, %(project)s, name, '', 'apply', false, 3, '{}', now()
+INSERT INTO routing_goal (
+    id, project_id, name, description, mode, auto_explore, max_untested, bounds, told_signals, created_at)
+SELECT id, %(project)s, name, '', 'apply', false, 3, '{}', '[]', now()
 FROM json_to_recordset(%(goals)s::json) AS made(id uuid, name text)
 ORDER BY id ON CONFLICT DO NOTHING
 """

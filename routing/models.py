@@ -78,6 +78,8 @@ class Goal(models.Model):
     bounds = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
     watched_at = models.DateTimeField(null=True)
+    # The urgent signals that were there at the last look, and so told of.
+    told_signals = models.JSONField(default=list)
 
     objects = GoalQuerySet.as_manager()
 
@@ -475,47 +477,3 @@ class EventSpan(models.Model):
 
     def __str__(self) -> str:
         return self.span_id
-
-
-class Webhook(models.Model):
-    """Where a project's notifications go."""
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    project = _loose(Project)
-    url = models.TextField()
-    encrypted_secret = models.BinaryField()
-    # Empty: all of them.
-    events = ArrayField(models.TextField(), default=list, blank=True)
-    is_active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        indexes = [models.Index(fields=["project", "id"], name="webhook_of_project")]
-
-    def __str__(self) -> str:
-        return self.url
-
-
-class OutboxMessage(models.Model):
-    """A notification on its way to one webhook. It is committed with what it tells of."""
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    project = _loose(Project)
-    webhook = _loose(Webhook)
-    event = models.CharField(max_length=40)
-    body = models.JSONField()
-    tries = models.IntegerField(default=0)
-    next_try_at = models.DateTimeField(default=timezone.now)
-    delivered_at = models.DateTimeField(null=True)
-    parked_at = models.DateTimeField(null=True)
-    last_error = models.TextField(blank=True, default="")
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        indexes = [
-            models.Index(fields=["next_try_at"], condition=Q(delivered_at=None, parked_at=None), name="outbox_waiting"),
-            models.Index(fields=["project", "-id"], name="outbox_by_time"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.event} to {self.webhook_id}"

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from routing import authority, outbox, watch
+from routing import authority, watch
 
 
 @shared_task
@@ -28,8 +28,3 @@ def end_old_rows() -> None:
 @shared_task
 def check_a_sample() -> None:
     watch.check_a_sample()
-
-
-@shared_task
-def deliver_notifications() -> None:
-    outbox.deliver_due()
