@@ -31,11 +31,17 @@ app.conf.beat_schedule = {
         "options": {"expires": 3600},
     },
     "watch goals": {"task": "routing.tasks.watch_goals", "schedule": 60.0, "options": {"expires": 60}},
+    "follow changed authority": {
+        "task": "routing.tasks.follow_authorities",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "deliver notifications": {
-        "task": "routing.tasks.deliver_notifications",
+        "task": "agentloop.tasks.deliver_notifications",
         "schedule": 5.0,
         "options": {"expires": 5},
     },
+    "send letters": {"task": "agentloop.tasks.send_letters", "schedule": 60.0, "options": {"expires": 60}},
     "explore goals": {
         "task": "routing.tasks.explore_goals",
         "schedule": crontab(minute="29"),

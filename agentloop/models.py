@@ -6,6 +6,7 @@ No foreign key to a project has an index of its own: a composite one that begins
 from typing import Any, Self
 
 from django.contrib.auth.models import User
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
@@ -20,6 +21,8 @@ class Project(models.Model):
     slug = models.SlugField(max_length=60, unique=True)
     name = models.CharField(max_length=100)
     settings = models.JSONField(default=dict, blank=True)
+    # The events that a webhook or a member takes. Kept here, and so with a key, intake need not look it up.
+    told_events = ArrayField(models.TextField(), default=list, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     def __str__(self) -> str:
@@ -179,3 +182,84 @@ class RefusalCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.reason}: {self.count}"
+
+
+class Webhook(models.Model):
+    """An address that a project's notifications are sent to."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    url = models.TextField()
+    encrypted_secret = models.BinaryField()
+    # Empty: all of them.
+    events = ArrayField(models.TextField(), default=list, blank=True)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "id"], name="webhook_of_project")]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class MemberNotices(models.Model):
+    """What a member hears of by e-mail, and how often at most: one letter tells of all that came since the last."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="+", db_index=False)
+    member = models.OneToOneField(Member, models.CASCADE, related_name="notices")
+    events = ArrayField(models.TextField(), default=list)
+    every_minutes = models.IntegerField(default=60)
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "id"], name="notices_of_project")]
+
+    def __str__(self) -> str:
+        return f"{self.member_id}: {', '.join(self.events)}"
+
+
+class OutboxMessage(models.Model):
+    """A notification on its way to one webhook or into one member's next letter, committed with what it tells of.
+
+    Holds names, ids and figures, never a question, a response or what somebody wrote.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False)
+    webhook = models.ForeignKey(
+        Webhook, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False, null=True
+    )
+    notices = models.ForeignKey(
+        MemberNotices, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False, null=True
+    )
+    event = models.CharField(max_length=40)
+    body = models.JSONField()
+    tries = models.IntegerField(default=0)
+    # When somebody last asked for it: it is tried for a day from then.
+    wanted_at = models.DateTimeField(default=timezone.now)
+    next_try_at = models.DateTimeField(default=timezone.now)
+    delivered_at = models.DateTimeField(null=True)
+    parked_at = models.DateTimeField(null=True)
+    last_error = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["next_try_at"],
+                condition=models.Q(delivered_at=None, parked_at=None) & ~models.Q(webhook=None),
+                name="outbox_waiting",
+            ),
+            models.Index(
+                fields=["notices", "id"],
+                condition=models.Q(delivered_at=None, parked_at=None) & ~models.Q(notices=None),
+                name="outbox_for_letters",
+            ),
+            models.Index(fields=["project", "webhook", "-id"], name="outbox_by_webhook"),
+            models.Index(fields=["created_at"], name="outbox_by_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} to {self.webhook_id or self.notices_id}"

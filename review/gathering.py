@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from agentloop.models import Project
 from agentloop.parsing import clean_text
-from review.intake import MAX_NAME, IntakeRules, Logged, NewTurn, read_turn, store
+from review.intake import MAX_NAME, IntakeRules, Logged, NewTurn, read_turn, store_and_tell
 
 MOST_TOGETHER = 100
 Store = Callable[[Project, Sequence[NewTurn]], list[Logged]]
@@ -102,13 +102,13 @@ def _by_project(entries: Sequence[_Waiting]) -> Iterable[list[_Waiting]]:
     return groups.values()
 
 
-_gathering = Gathering(store)
+_gathering = Gathering(store_and_tell)
 
 
 def store_gathered(project: Project, turn: NewTurn) -> Logged:
     """Stores one turn, together with others that arrive now; alone inside a transaction that isn't ours to end."""
     if connection.in_atomic_block:
-        return store(project, [turn])[0]
+        return store_and_tell(project, [turn])[0]
     return _gathering.store(project, turn)
 
 

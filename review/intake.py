@@ -19,6 +19,7 @@ from agentloop.masking import Mask, masked, masked_id, masker
 from agentloop.models import Project
 from agentloop.parsing import as_json_text, read_time
 from agentloop.sql import run, run_positional, with_retries
+from review import notices
 from review.priority import PRIORITY_SQL, RANK_SQL, rank_of, signal_reasons, weights_of
 from review.words import folded
 
@@ -247,7 +248,7 @@ def log_turns(project: Project, items: Sequence[Any]) -> list[tuple[Logged, NewT
     rules, now = IntakeRules.of(project), timezone.now()
     read = [_read_or_error(item, rules, now) for item in items]
     turns = [turn for turn in read if isinstance(turn, NewTurn)]
-    logged = iter(store(project, turns))
+    logged = iter(store_and_tell(project, turns))
     return [(next(logged), turn) if isinstance(turn, NewTurn) else turn for turn in read]
 
 
@@ -258,8 +259,23 @@ def _read_or_error(item: Any, rules: IntakeRules, now: datetime) -> NewTurn | Ap
         return error
 
 
+def store_and_tell(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:
+    """Stores turns, and tells whoever takes notice of new ones: in one transaction where there is anybody."""
+    if not notices.takes_turns(project):
+        return store(project, turns)
+
+    def write() -> list[Logged]:
+        with transaction.atomic():
+            known = notices.signals_of_twins(project, turns)
+            logged = store(project, turns)
+            notices.turns_logged(project, turns, logged, known)
+        return logged
+
+    return with_retries(write)
+
+
 def store(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:
-    """Stores turns that were read, in their order. One statement; two more where turns name idempotency keys.
+    """Stores turns that were read, in their order. One statement; one more for repeats, two for idempotency keys.
 
     Statements are retried when PostgreSQL breaks a deadlock, which a twin that expires between two batches
     can cause: nothing is stored by then.

@@ -20,7 +20,7 @@ from agentloop.actors import Actor
 from agentloop.masking import mask_of, masked, masked_text
 from agentloop.models import Project
 from agentloop.sql import run
-from review import errors
+from review import errors, notices
 from review.figures import pending_count
 from review.filters import TurnFilter
 from review.models import Draft, Occurrence, QueueAct, Skip, Status, Turn, TurnRedirect
@@ -298,6 +298,7 @@ def escalate(project: Project, actor: Actor, turn_id: UUID, note: str = "", toke
     """Hands the turn to the owners, before whom it comes first until one of them has closed it."""
     with transaction.atomic():
         turn = _held(project, turn_id, actor, token)
+        notices.turn_escalated(project, actor, turn)
         return _act(
             turn,
             actor,

@@ -7,6 +7,7 @@ from functools import partial
 
 from agentloop.models import Project
 from review import index, removal
+from review.notices import tell_of_expiry
 from review.queue import free_lapsed
 from review.settle import settle
 
@@ -32,7 +33,7 @@ def index_turns() -> int:
 
 
 def sweep_expired() -> int:
-    """Follows changed settings, frees lapsed claims and deletes expired turns."""
+    """Follows changed settings, frees lapsed claims, deletes expired turns, and warns of those that are next."""
     swept = 0
     for project in _projects():
         settle(project)
@@ -41,6 +42,7 @@ def sweep_expired() -> int:
         if count:
             log.info("expired turns swept project=%s count=%d", project.slug, count)
         swept += count
+        tell_of_expiry(project)
     return swept
 
 

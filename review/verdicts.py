@@ -15,7 +15,7 @@ from agentloop.actors import Actor
 from agentloop.ids import shown
 from agentloop.masking import mask_of, masked, masked_id
 from agentloop.models import Project
-from review import errors, evidence, memories
+from review import errors, evidence, memories, notices
 from review.intake import IntakeRules, content_hash
 from review.models import (
     Annotation,
@@ -192,6 +192,7 @@ def _keep_version(annotation: Annotation, actor: Actor) -> None:
 
 
 def _note(annotation: Annotation, actor: Actor, act: str, **details: Any) -> None:
+    notices.verdict_noted(actor, act, annotation)
     audit.note(
         annotation.project,
         actor,

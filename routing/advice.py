@@ -18,12 +18,12 @@ from agentloop.sql import run
 from routing.engine import sketch
 from routing.engine.categories import FAILURE_CATEGORIES
 from routing.engine.choice import IDLE_SHARE, TRIES_KEPT, Constraints, Standing
-from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram
+from routing.engine.histogram import EMPTY, POINTS, Histogram
 from routing.engine.insights import GoalReport, PathReport, Window, cross_goal_summary, goal_insight
 from routing.engine.recommendation import Aim, recommend
 from routing.engine.sketch import Sketch
 from routing.models import WHOLE_GOAL
-from routing.standings import WINDOW_HOURS, GoalView, PathView, look, window_start, with_chances
+from routing.standings import WINDOW_HOURS, GoalView, PathView, look, look_at_paths, window_start, with_chances
 
 SCHEMA_VERSION = "1.0"
 MOST_WINDOW_HOURS = 24 * 366
@@ -113,13 +113,15 @@ def recommendation(
     task_type: str,
     *,
     goal_name: str = "",
+    pipeline: str = "",
     optimize_for: str = "balanced",
     constraints: Constraints,
     window_hours: float = WINDOW_HOURS,
 ) -> dict[str, Any]:
     """The same in the words of `recommend`: a task type without a goal is taken for one."""
     aim = Aim(optimize_for) if optimize_for in set(Aim) else Aim.BALANCED
-    found = policy(project, goal_name or task_type, constraints=constraints, window_hours=window_hours, aim=aim)
+    goal = goal_name or task_type
+    found = policy(project, goal, pipeline=pipeline, constraints=constraints, window_hours=window_hours, aim=aim)
     advised = {
         "model": found["recommended_model"],
         "model_id": found["recommended_model"],
@@ -131,7 +133,7 @@ def recommendation(
     }
     return {
         "task_type": task_type,
-        "goal": goal_name or task_type,
+        "goal": goal,
         "optimize_for": aim.value,
         "recommendation": advised if found["recommended_model"] is not None else None,
         "alternatives": found["alternatives"],
@@ -155,15 +157,6 @@ SELECT goal_id, path_id, start >= %(half)s AS is_recent, sum(samples)::bigint, s
 FROM routing_pathbucket
 WHERE project_id = %(project)s AND goal_id = ANY(%(goals)s) AND pipeline_id = %(pipeline)s AND start >= %(from)s
 GROUP BY 1, 2, 3
-"""
-_PATHS_SQL = """
-SELECT path.goal_id, path.id, path.model, path.tools, path.params::text, path.status, path.origin, state.own,
-    state.own_decayed, path.half_life_s, path.landmark, state.tries
-FROM routing_path AS path
-LEFT JOIN routing_pathstate AS state ON state.project_id = path.project_id AND state.path_id = path.id
-    AND state.pipeline_id = %(pipeline)s
-WHERE path.project_id = %(project)s AND path.goal_id = ANY(%(goals)s)
-ORDER BY path.created_at, path.id
 """
 
 
@@ -200,10 +193,10 @@ def insights(
     goals = _goals(project, goal_name)
     given = {"project": project.id, "goals": list(goals), "pipeline": pipeline}
     seen = _seen(given, window_hours)
-    paths = _path_rows(given)
+    paths = look_at_paths(project, list(goals), pipeline=pipeline)
     drifts = _drifts(project, window_hours)
     found = [
-        goal_insight(_report(goal, name, pipeline, seen, paths.get(goal, []), drifts)) for goal, name in goals.items()
+        goal_insight(_report(goal, name, pipeline, seen, paths.get(goal, ()), drifts)) for goal, name in goals.items()
     ]
     for path in (path for goal in found for path in goal["paths"]):
         path["last_outcome_at"] = _as_time(path["last_outcome_at"])
@@ -257,13 +250,6 @@ def _seen(given: Mapping[str, Any], window_hours: float) -> dict[tuple[UUID, UUI
     return found
 
 
-def _path_rows(given: Mapping[str, Any]) -> dict[UUID, list[tuple[Any, ...]]]:
-    found: dict[UUID, list[tuple[Any, ...]]] = {}
-    for row in run(_PATHS_SQL, {name: given[name] for name in ("project", "goals", "pipeline")}):
-        found.setdefault(row[0], []).append(row)
-    return found
-
-
 def _drifts(project: Project, window_hours: float) -> dict[UUID, dict[str, Any]]:
     """The latest regime that a path's own outcomes opened within the window."""
     rows = run(
@@ -281,33 +267,30 @@ def _report(
     name: str,
     pipeline: str,
     seen: Mapping[tuple[UUID, UUID], _Seen],
-    rows: Iterable[tuple[Any, ...]],
+    views: Iterable[PathView],
     drifts: Mapping[UUID, Mapping[str, Any]],
 ) -> GoalReport:
     whole = seen.get((goal, WHOLE_GOAL), _Seen())
-    paths = tuple(_path_report(row, seen.get((goal, row[1]), _Seen()), drifts.get(row[1])) for row in rows)
+    paths = tuple(_path_report(path, seen.get((goal, path.id), _Seen()), drifts.get(path.id)) for path in views)
     return GoalReport(name, whole.window, paths, pipeline or None, whole.recent, whole.earlier)
 
 
-def _path_report(row: tuple[Any, ...], seen: _Seen, drift: Mapping[str, Any] | None) -> PathReport:
-    _, path, model, tools, params, status, origin, own, own_decayed, half_life, landmark, tries = row
-    current = Histogram(tuple(max(0.0, count) for count in own)) if own else EMPTY
-    if half_life and own_decayed:
-        current = Decay(half_life, landmark).worth(Histogram(tuple(own_decayed)), time.time())
+def _path_report(path: PathView, seen: _Seen, drift: Mapping[str, Any] | None) -> PathReport:
     return PathReport(
-        path_id=shown("path", path),
-        model_id=model,
-        tools=tuple(tools),
-        params=orjson.loads(params),
-        standing=Standing(status),
-        origin=origin,
+        path_id=path.shown_id,
+        model_id=path.model,
+        tools=path.tools,
+        params=path.params,
+        standing=path.contender.standing,
+        origin=path.origin,
         window=seen.window,
         recent=seen.recent,
         earlier=seen.earlier,
-        current=current,
+        current=path.own,
+        posterior=path.contender.posterior,
         mean_cost_usd=seen.mean_cost_usd,
         latency=sketch.merged(seen.latencies),
-        last_outcome_at=max(tries) if tries else None,
+        last_outcome_at=path.latest_at,
         drift=drift,
     )
 

@@ -16,7 +16,7 @@ from agentloop.idempotency import MAX_KEY
 from agentloop.models import Scope
 from agentloop.parsing import clean_text, read_object
 from agentloop.tenancy import Reach
-from routing import advice, decisions, events, outbox, paths, prices, reports
+from routing import advice, decisions, events, paths, prices, reports
 from routing import serializers as s
 from routing.engine.choice import Risk
 from routing.errors import BadField, TraceNotFound
@@ -421,11 +421,13 @@ class RecommendView(RoutingView):
     )
     def post(self, request: Request) -> Response:
         given = self.given()
+        goal = text_of(given.get("goal"))
         return Response(
             advice.recommendation(
                 self.project,
-                text_of(given.get("task_type")),
-                goal_name=text_of(given.get("goal")),
+                text_of(given.get("task_type")) if goal else goal_of(given, "task_type"),
+                goal_name=goal,
+                pipeline=text_of(given.get("pipeline_id")),
                 optimize_for=text_of(given.get("optimize_for")),
                 constraints=decisions.constraints_of(object_of(given.get("constraints"))),
                 window_hours=window_of(given.get("window_hours")),
@@ -508,38 +510,6 @@ class PricesView(RoutingView):
         given = s.PriceShape(data=self.given())
         given.is_valid(raise_exception=True)
         return Response(prices.set_price(self.project, self.actor, **given.validated_data))
-
-
-class WebhooksView(RoutingView):
-    scopes: ClassVar = {"GET": Scope.ADMIN, "POST": Scope.ADMIN}
-
-    @extend_schema(operation_id="list_webhooks", summary="Where notifications go", responses=s.WebhooksOut)
-    def get(self, request: Request) -> Response:
-        return Response({"webhooks": outbox.webhooks_of(self.project), "events": list(outbox.EVENTS)})
-
-    @extend_schema(
-        operation_id="add_webhook",
-        summary="Send notifications to an address",
-        description="Each delivery carries X-AgentLoop-Signature: t=…,v1=…, the HMAC-SHA256 over `t.body`.",
-        request=s.WebhookIn,
-        responses=s.WebhookOut,
-    )
-    def post(self, request: Request) -> Response:
-        given = s.WebhookIn(data=self.given())
-        given.is_valid(raise_exception=True)
-        hook = outbox.add_webhook(self.project, self.actor, **given.validated_data)
-        return Response(outbox.webhook_shape(hook, {"waiting": 0, "parked": 0}))
-
-
-class WebhookView(RoutingView):
-    scopes: ClassVar = {"DELETE": Scope.ADMIN}
-
-    @extend_schema(
-        operation_id="remove_webhook", summary="End a webhook", request=None, responses={200: s.WebhookRemoved}
-    )
-    def delete(self, request: Request, webhook_id: str) -> Response:
-        outbox.remove_webhook(self.project, self.actor, webhook_id)
-        return Response({"status": "removed"})
 
 
 class HealthView(ApiView):

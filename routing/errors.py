@@ -45,12 +45,6 @@ class BadSignature(AppError):
     code, http_status = "bad_signature", 403
 
 
-class WebhookNotFound(AppError):
-    """There is no such webhook in this project."""
-
-    code, http_status = "webhook_not_found", 404
-
-
 class BadField(Invalid):
     """A field's value cannot be used."""
 

@@ -111,7 +111,10 @@ def _row(event: Any) -> dict[str, Any] | None:
     parent = text_of(event.get("parent_id") or event.get("parent_span_id"), TRACE_LIMIT)
     operation = text_of(event.get("operation"))
     model = "" if operation == ROUTER_OPERATION else text_of(event.get("model_id") or event.get("model"))
-    at = moment_of(event.get("ts_start") or event.get("timestamp") or event.get("ts_end"))
+    begun, ended = moment_of(event.get("ts_start")), moment_of(event.get("ts_end"))
+    took = (ended - begun).total_seconds() * 1000 if begun and ended else None
+    at = begun or moment_of(event.get("timestamp")) or ended
+    latency = _first_of(event, "latency_ms", "duration_ms")
     now = timezone.now()
     return {
         "span_id": text_of(event.get("span_id"), TRACE_LIMIT) or new_id().hex,
@@ -126,7 +129,7 @@ def _row(event: Any) -> dict[str, Any] | None:
         "input_tokens": _tokens(event.get("input_tokens")),
         "output_tokens": _tokens(event.get("output_tokens")),
         "cost_usd": _positive(_first_of(event, "cost_usd", "total_cost_usd")),
-        "latency_ms": _positive(_first_of(event, "latency_ms", "duration_ms")),
+        "latency_ms": _positive(took if latency is None else latency),
         "at": at if at is not None and at <= now else now,
     }
 

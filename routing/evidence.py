@@ -1,6 +1,6 @@
 """The one door for evidence: a ledger row, its execution's outcome recomputed, the old contribution out, the new in.
 
-`record` is one transaction of three statements (four where a goal or path is new): it locks the traces and looks up
+`record` is one transaction of three statements (four where goals or paths are new): it locks the traces and looks up
 what the rows need, appends and reads the traces' ledgers, and writes outcomes, states and buckets. Writers of one
 trace wait for each other at an advisory lock, taken in order; states and buckets are added to in order too, by
 `SET x = x + d`, so writers of one path neither deadlock nor lose an update.
@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -170,6 +171,21 @@ def blank_texts(project: Project, traces: Sequence[str]) -> int:
     )
 
 
+def sum_up_anew(project: Project, traces: Sequence[str]) -> None:
+    """Makes the outcomes of traces anew from their ledger, by the order of sources as the project has it now."""
+
+    def correct() -> None:
+        with transaction.atomic(savepoint=False):
+            lock_traces(project, traces)
+            pairs = run(
+                "SELECT DISTINCT goal_id, trace_id FROM routing_ledgerrow WHERE project_id = %s AND trace_id = ANY(%s)",
+                [project.id, list(traces)],
+            )
+            _apply(project, _correct(project, pairs, _append(project, [], pairs)))
+
+    with_retries(correct)
+
+
 # --- reading what came in -------------------------------------------------------------------------------------
 
 
@@ -228,11 +244,12 @@ def scalars(metadata: Mapping[str, Any] | None, mask: Mask | None) -> dict[str, 
     """The plain values of an object, cut short: what holds content is longer, or nested."""
     kept: dict[str, Any] = {}
     for name, value in list((metadata or {}).items())[:MAX_METADATA]:
-        value = clean(value)
+        value, name = clean(value), clean_text(name)
+        name = (mask(name) if mask else name)[:MAX_METADATA_TEXT]
         if isinstance(value, str):
-            kept[clean_text(name)[:100]] = (mask(value) if mask else value)[:MAX_METADATA_TEXT]
+            kept[name] = (mask(value) if mask else value)[:MAX_METADATA_TEXT]
         elif isinstance(value, bool | int | float):
-            kept[clean_text(name)[:100]] = value
+            kept[name] = value
     return kept or None
 
 
@@ -246,7 +263,7 @@ def _record(project: Project, rows: Sequence[dict[str, Any]]) -> list[Recorded]:
             _place(row, known)
         known.make_missing(project)
         pairs = sorted({(row["goal_id"], row["trace_id"]) for row in rows})
-        ledger = _append(project, rows, pairs, known)
+        ledger = _append(project, rows, pairs)
         _apply(project, _correct(project, pairs, ledger))
     return [Recorded(row["trace_id"], row["key"], row["key"] in ledger.added) for row in rows]
 
@@ -267,10 +284,10 @@ class _Known:
     new_paths: dict[UUID, dict[str, Any]] = field(default_factory=dict)
 
     def make_missing(self, project: Project) -> None:
-        if self.new_goals:
-            make_goals(project, self.new_goals)
         if self.new_paths:
-            make_paths(project, list(self.new_paths.values()))
+            make_paths(project, list(self.new_paths.values()), self.new_goals)
+        elif self.new_goals:
+            make_goals(project, self.new_goals)
 
 
 LOOK_SQL = """
@@ -375,39 +392,46 @@ def _path_of_model(row: Mapping[str, Any], known: _Known) -> UUID:
     return made
 
 
+_MAKE_GOALS = """
+INSERT INTO routing_goal (
+    id, project_id, name, description, mode, auto_explore, max_untested, bounds, told_signals, created_at)
+SELECT id, %(project)s, name, '', 'apply', false, 3, '{}', '[]', now()
+FROM json_to_recordset(%(goals)s::json) AS made(id uuid, name text)
+ORDER BY id ON CONFLICT DO NOTHING
+"""
+# A goal that this very statement makes can't be joined to, and has no half-life yet.
+_MAKE_PATHS = f"""
+WITH goals AS ({_MAKE_GOALS})
+INSERT INTO routing_path (id, project_id, goal_id, model, tools, params, identity, risk_level, origin, status,
+    disabled_by, failures, terms, half_life_s, landmark, created_at)
+SELECT made.id, %(project)s, made.goal_id, made.model, made.tools, made.params, made.identity, made.risk_level,
+    made.origin, 'active', '', 0, 0, goal.half_life_hours * 3600,
+    CASE WHEN goal.half_life_hours IS NOT NULL THEN extract(epoch FROM now()) END,
+    clock_timestamp() + made.place * interval '1 microsecond'
+FROM json_to_recordset(%(paths)s::json) AS made(
+    place int, id uuid, goal_id uuid, model text, tools text[], params jsonb, identity text, risk_level text,
+    origin text)
+LEFT JOIN routing_goal AS goal ON goal.id = made.goal_id
+ORDER BY made.id ON CONFLICT DO NOTHING RETURNING id
+"""
+
+
 def make_goals(project: Project, names: Mapping[UUID, str]) -> None:
-    run(
-        """
-        INSERT INTO routing_goal (
-            id, project_id, name, description, mode, auto_explore, max_untested, bounds, created_at)
-        SELECT id, %s, name, '', 'apply', false, 3, '{}', now()
-        FROM json_to_recordset(%s::json) AS made(id uuid, name text)
-        ORDER BY id ON CONFLICT DO NOTHING
-        """,
-        [project.id, orjson.dumps([{"id": key, "name": name} for key, name in names.items()]).decode()],
-    )
+    run(_MAKE_GOALS, {"project": project.id, "goals": _goals_json(names)})
 
 
-def make_paths(project: Project, paths: Sequence[Mapping[str, Any]]) -> list[UUID]:
-    """Makes those of the paths that are not there yet, under their goal's terms; answers which those were."""
+def _goals_json(names: Mapping[UUID, str]) -> str:
+    return orjson.dumps([{"id": key, "name": name} for key, name in names.items()]).decode()
+
+
+def make_paths(
+    project: Project, paths: Sequence[Mapping[str, Any]], goals: Mapping[UUID, str] = MappingProxyType({})
+) -> list[UUID]:
+    """Makes those of the paths, and of the goals, that are not there yet, under their goals' terms; answers which
+    paths those were. One statement."""
     given = [{"place": place, **path} for place, path in enumerate(paths)]
-    made = run(
-        """
-        INSERT INTO routing_path (id, project_id, goal_id, model, tools, params, identity, risk_level, origin, status,
-            disabled_by, failures, terms, half_life_s, landmark, created_at)
-        SELECT made.id, %s, made.goal_id, made.model, made.tools, made.params, made.identity, made.risk_level,
-            made.origin, 'active', '', 0, 0, goal.half_life_hours * 3600,
-            CASE WHEN goal.half_life_hours IS NOT NULL THEN extract(epoch FROM now()) END,
-            clock_timestamp() + made.place * interval '1 microsecond'
-        FROM json_to_recordset(%s::json) AS made(
-            place int, id uuid, goal_id uuid, model text, tools text[], params jsonb, identity text,
-            risk_level text, origin text)
-        JOIN routing_goal AS goal ON goal.id = made.goal_id
-        ORDER BY made.id ON CONFLICT DO NOTHING RETURNING id
-        """,
-        [project.id, orjson.dumps(given).decode()],
-    )
-    return [path for (path,) in made]
+    params = {"project": project.id, "goals": _goals_json(goals), "paths": orjson.dumps(given).decode()}
+    return [path for (path,) in run(_MAKE_PATHS, params)]
 
 
 LEDGER = {
@@ -477,7 +501,7 @@ class _Ledger:
     spans: dict[tuple[str, str], list[tuple[float | None, float | None]]]
 
 
-def _append(project: Project, rows: Sequence[Mapping[str, Any]], pairs: Sequence[Pair], known: _Known) -> _Ledger:
+def _append(project: Project, rows: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> _Ledger:
     paths = {row["path_id"] for row in rows} | {row["decided_path_id"] for row in rows}
     given = [{name: row[name] for name in LEDGER} for row in rows]
     [answer] = run(

@@ -78,6 +78,8 @@ class Goal(models.Model):
     bounds = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
     watched_at = models.DateTimeField(null=True)
+    # The urgent signals that were there at the last look, and so told of.
+    told_signals = models.JSONField(default=list)
 
     objects = GoalQuerySet.as_manager()
 
@@ -411,6 +413,23 @@ class Regime(models.Model):
         return f"{self.path_id} since {self.since}"
 
 
+class FollowedAuthority(models.Model):
+    """The order of sources that a project's outcomes go by, and how far those from before were summed up anew."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project)
+    authority = ArrayField(models.TextField())
+    # Null: all of them were.
+    begun_at = models.DateTimeField(null=True)
+    reached = models.TextField(blank=True, default="")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project"], name="authority_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project_id}: {self.authority}"
+
+
 class ModelPrice(models.Model):
     """A project's own price of a model, in dollars for a million tokens; `routing.prices` has the shipped ones."""
 
@@ -458,47 +477,3 @@ class EventSpan(models.Model):
 
     def __str__(self) -> str:
         return self.span_id
-
-
-class Webhook(models.Model):
-    """Where a project's notifications go."""
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    project = _loose(Project)
-    url = models.TextField()
-    encrypted_secret = models.BinaryField()
-    # Empty: all of them.
-    events = ArrayField(models.TextField(), default=list, blank=True)
-    is_active = models.BooleanField(default=True)
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        indexes = [models.Index(fields=["project", "id"], name="webhook_of_project")]
-
-    def __str__(self) -> str:
-        return self.url
-
-
-class OutboxMessage(models.Model):
-    """A notification on its way to one webhook. It is committed with what it tells of."""
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    project = _loose(Project)
-    webhook = _loose(Webhook)
-    event = models.CharField(max_length=40)
-    body = models.JSONField()
-    tries = models.IntegerField(default=0)
-    next_try_at = models.DateTimeField(default=timezone.now)
-    delivered_at = models.DateTimeField(null=True)
-    parked_at = models.DateTimeField(null=True)
-    last_error = models.TextField(blank=True, default="")
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        indexes = [
-            models.Index(fields=["next_try_at"], condition=Q(delivered_at=None, parked_at=None), name="outbox_waiting"),
-            models.Index(fields=["project", "-id"], name="outbox_by_time"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.event} to {self.webhook_id}"

@@ -52,8 +52,7 @@ def register_path(project: Project, actor: Actor, goal_name: str, new: NewPath) 
     goal = goal_id(project.id, goal_name)
     row = new.row(goal)
     with transaction.atomic():
-        make_goals(project, {goal: goal_name})
-        made = make_paths(project, [row])
+        made = make_paths(project, [row], {goal: goal_name})
         path = Path.objects.of(project).get(id=row["id"])
         if not made and path.status == PathStatus.DISABLED:
             _enable(path, actor)
@@ -70,9 +69,7 @@ def _enable(path: Path, actor: Actor) -> None:
 def register_models(project: Project, goal_name: str, models: Iterable[str]) -> None:
     """The plain paths of models that no path of the goal has."""
     goal = goal_id(project.id, goal_name)
-    with transaction.atomic():
-        make_goals(project, {goal: goal_name})
-        make_paths(project, [NewPath(model).row(goal) for model in models])
+    make_paths(project, [NewPath(model).row(goal) for model in models], {goal: goal_name})
 
 
 def find_path(project: Project, shown_id: str) -> Path:

@@ -114,7 +114,7 @@ def read_outcome(given: Mapping[str, Any], header_key: str = "") -> Observation:
 
 
 def report_outcome(project: Project, given: Mapping[str, Any], header_key: str = "") -> dict[str, Any]:
-    """Records one report. Three statements; one or two more where its goal or path is new."""
+    """Records one report. Three statements; one more where its goal or path is new."""
     said = read_outcome(given, header_key)
     [done] = record(project, [said])
     return {"status": "accepted", "trace_id": done.trace_id, "goal": said.goal}

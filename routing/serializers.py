@@ -206,8 +206,9 @@ class PolicyOut(s.Serializer[Any]):
 
 
 class RecommendIn(s.Serializer[Any]):
-    task_type = s.CharField(required=False)
+    task_type = s.CharField(required=False, help_text="Taken for the goal where none is named.")
     goal = s.CharField(required=False, allow_null=True)
+    pipeline_id = s.CharField(required=False, allow_null=True)
     optimize_for = s.CharField(required=False)
     constraints = ConstraintsIn(required=False, allow_null=True)
     window_hours = s.FloatField(required=False)
@@ -315,29 +316,3 @@ class PriceOut(PriceShape):
 
 class PricesOut(s.Serializer[Any]):
     prices = PriceOut(many=True)
-
-
-class WebhookIn(s.Serializer[Any]):
-    url = s.CharField(max_length=2000)
-    secret = s.CharField(min_length=16, max_length=200, help_text="Signs each delivery; it is never shown again.")
-    events = s.ListField(
-        child=s.CharField(), required=False, help_text="Which events; all of them where none is named."
-    )
-
-
-class WebhookOut(s.Serializer[Any]):
-    webhook_id = s.CharField()
-    url = s.CharField()
-    events = s.ListField(child=s.CharField())
-    created_at = s.DateTimeField()
-    waiting = s.IntegerField()
-    parked = s.IntegerField(help_text="Deliveries given up after a day.")
-
-
-class WebhooksOut(s.Serializer[Any]):
-    webhooks = WebhookOut(many=True)
-    events = s.ListField(child=s.CharField())
-
-
-class WebhookRemoved(s.Serializer[Any]):
-    status = s.ChoiceField(["removed"])

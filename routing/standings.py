@@ -52,6 +52,7 @@ class PathView:
     successes: float = 0.0
     rated: float = 0.0
     failures: int = 0
+    latest_at: float | None = None
 
     @property
     def shown_id(self) -> str:
@@ -96,6 +97,11 @@ class GoalView:
         return next((one for one in self.paths if one.shown_id == shown_id), None)
 
 
+_PATH_COLUMNS = (
+    "path.id, path.model, path.tools, path.params::text, path.risk_level, path.origin, path.status, "
+    "extract(epoch FROM path.probe_at)::float8, path.failures, path.terms, path.since, path.shaken_by, "
+    "path.half_life_s, path.landmark"
+)
 _GOAL = ", ".join(f"coalesce(goal.{name}, fallback.{name})" for name in CONFIG)
 _STATE = (
     "{0}.version, {0}.own::text, {0}.earlier::text, {0}.own_decayed::text, {0}.earlier_decayed::text, {0}.samples, "
@@ -124,10 +130,7 @@ WITH signed AS MATERIALIZED (
     {joins}
     GROUP BY goal.*, fallback.*
 )
-SELECT asked.signature, goal.name, {goal}, goal.mode, goal.pinned_path_id,
-    path.id, path.model, path.tools, path.params::text,
-    path.risk_level, path.origin, path.status, extract(epoch FROM path.probe_at)::float8, path.failures, path.terms,
-    path.since, path.shaken_by, path.half_life_s, path.landmark, {whole}, {own}, {window}
+SELECT asked.signature, goal.name, {goal}, goal.mode, goal.pinned_path_id, {path}, {whole}, {own}, {window}
 FROM (SELECT CASE WHEN signature <> %(known)s THEN %(goal)s::uuid END AS id, signature FROM signed) AS asked
 {joins}
 {window_join}
@@ -137,6 +140,9 @@ _JOINS = """
 LEFT JOIN routing_goal AS goal ON goal.id = asked.id
 LEFT JOIN routing_goal AS fallback ON fallback.id = %(fallback)s
 LEFT JOIN routing_path AS path ON path.project_id = %(project)s AND path.goal_id = goal.id
+{states}
+"""
+_STATES = """
 LEFT JOIN routing_pathstate AS whole ON whole.project_id = %(project)s AND whole.path_id = path.id
     AND whole.pipeline_id = ''
 LEFT JOIN routing_pathstate AS own ON %(pipeline)s <> '' AND own.project_id = %(project)s
@@ -147,7 +153,8 @@ LEFT JOIN routing_pathstate AS own ON %(pipeline)s <> '' AND own.project_id = %(
 def _look_sql(*, window: bool) -> str:
     return _LOOK.format(
         goal=_GOAL,
-        joins=_JOINS,
+        joins=_JOINS.format(states=_STATES),
+        path=_PATH_COLUMNS,
         whole=_STATE.format("whole"),
         own=_STATE.format("own"),
         window=_WINDOW if window else _NO_WINDOW,
@@ -155,6 +162,13 @@ def _look_sql(*, window: bool) -> str:
     )
 
 
+_LOOK_ALL_SQL = f"""
+SELECT path.goal_id, {_PATH_COLUMNS}, {_STATE.format("whole")}, {_STATE.format("own")}, {_NO_WINDOW}
+FROM routing_path AS path
+{_STATES}
+WHERE path.project_id = %(project)s AND path.goal_id = ANY(%(goals)s)
+ORDER BY path.created_at, path.id
+"""
 LOOK_SQL, LOOK_WINDOW_SQL = _look_sql(window=False), _look_sql(window=True)
 
 
@@ -188,13 +202,22 @@ def look(project: Project, name: str, *, pipeline: str = "", window_hours: float
     return view
 
 
+def look_at_paths(project: Project, goals: Sequence[UUID], *, pipeline: str = "") -> dict[UUID, tuple[PathView, ...]]:
+    """The paths of several goals, each as choosing in that pipeline sees it. One query."""
+    now = time.time()
+    read: dict[UUID, list[_Read]] = {}
+    for goal, *row in run(_LOOK_ALL_SQL, {"project": project.id, "goals": list(goals), "pipeline": pipeline}):
+        read.setdefault(goal, []).append(_read(row, pipeline, now))
+    return {goal: _views(of_goal) for goal, of_goal in read.items()}
+
+
 def _goal_view(key: UUID, name: str, pipeline: str, rows: Sequence[Sequence[Any]], now: float) -> GoalView:
     first = rows[0][1:]
     given = dict(zip(CONFIG, first[1 : 1 + len(CONFIG)], strict=True))
     config = {name: default if given[name] is None else given[name] for name, default in DEFAULTS.items()}
     mode, pinned = first[1 + len(CONFIG) : 3 + len(CONFIG)]
     read = [_read(row[_FIRST:], pipeline, now) for row in rows if row[_FIRST] is not None]
-    return GoalView(key, name, first[0] is not None, config, mode or "apply", pinned, _views(read, pipeline))
+    return GoalView(key, name, first[0] is not None, config, mode or "apply", pinned, _views(read))
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +329,7 @@ class _Neighbours:
         return leader.whole.version if leader is not None else 0
 
 
-def _views(read: Sequence[_Read], pipeline: str) -> tuple[PathView, ...]:
+def _views(read: Sequence[_Read]) -> tuple[PathView, ...]:
     of_model: dict[str, list[tuple[UUID, Histogram]]] = {}
     for one in read:
         of_model.setdefault(one.columns[1], []).append((one.columns[0], one.whole.own))
@@ -344,6 +367,7 @@ def _view(one: _Read, neighbours: _Neighbours) -> PathView:
         one.successes,
         one.rated,
         failures,
+        state.tries[-1] if state.tries else None,
     )
 
 

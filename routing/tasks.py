@@ -2,12 +2,17 @@
 
 from celery import shared_task
 
-from routing import outbox, watch
+from routing import authority, watch
 
 
 @shared_task
 def watch_goals() -> None:
     watch.watch_goals()
+
+
+@shared_task
+def follow_authorities() -> None:
+    authority.follow_all()
 
 
 @shared_task
@@ -23,8 +28,3 @@ def end_old_rows() -> None:
 @shared_task
 def check_a_sample() -> None:
     watch.check_a_sample()
-
-
-@shared_task
-def deliver_notifications() -> None:
-    outbox.deliver_due()

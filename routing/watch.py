@@ -14,8 +14,11 @@ from uuid import UUID
 import orjson
 from django.db import transaction
 
+from agentloop.ids import shown
 from agentloop.models import Project
+from agentloop.outbox import tell
 from agentloop.sql import run
+from routing.advice import insights
 from routing.engine.change import Alarm, Detector, Run, alarm, observe, regimes_after, restarted
 from routing.engine.choice import Standing
 from routing.engine.explore import Bounds, Trial, propose
@@ -23,7 +26,6 @@ from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram, merged
 from routing.engine.rollback import Change, Move, Watched, watch
 from routing.evidence import BUCKETS_SQL, FIRST_REPORTS_LAST_S, make_paths, reckon
 from routing.models import ChangeDetector, Goal, Origin, Path, PathStatus, Regime
-from routing.outbox import tell
 from routing.paths import NewPath, note_change, renew_terms
 from routing.rebuild import differences
 from routing.standings import look
@@ -37,6 +39,7 @@ MOST_REPORTS = 50_000
 # Ages, in hours, that bound the windows: the recent one is the shortest with enough outcomes.
 AGES = (1, 6, 24, 168, 336)
 HOURS_KEPT = 60 * 24
+URGENT = ("high", "medium")
 BATCH = 5000
 
 
@@ -64,10 +67,7 @@ def goals_to_watch() -> list[tuple[UUID, UUID]]:
 def watch_goals() -> int:
     """One round over all goals that need it; answers how many changes it made."""
     projects = {project.id: project for project in Project.objects.all()}
-    changes = 0
-    for project, goal in goals_to_watch():
-        changes += watch_goal(projects[project], goal)
-    return changes
+    return sum(watch_goal(projects[project], goal) for project, goal in goals_to_watch())
 
 
 def watch_goal(project: Project, goal_key: UUID, *, lag_s: float = LAG_S, now: float | None = None) -> int:
@@ -80,8 +80,9 @@ def watch_goal(project: Project, goal_key: UUID, *, lag_s: float = LAG_S, now: f
         _mend_terms(project, goal, now)
         opened = _detect(project, goal, lag_s)
         changed = _judge(project, goal, now)
+        _tell_of_signals(project, goal)
         goal.watched_at = datetime.now(UTC)
-        goal.save(update_fields=["watched_at"])
+        goal.save(update_fields=["watched_at", "told_signals"])
     return opened + changed
 
 
@@ -155,7 +156,8 @@ def _feed(project: Project, goal: Goal, one: ChangeDetector, told: list[tuple[An
 
 def _open_regimes(project: Project, goal: Goal, path: UUID, source: str, found: Alarm) -> int:
     """Opens the regimes that an alarm calls for, as recorded rows, and reckons the paths' states by them."""
-    seen = [one for one in look(project, goal.name).paths if one.contender.standing is Standing.ACTIVE]
+    paths = look(project, goal.name).paths
+    seen = [one for one in paths if one.contender.standing is Standing.ACTIVE]
     leader = max(seen, key=lambda one: one.contender.posterior.mean, default=None)
     weights = {one.id.hex: one.own.weight for one in seen}
     regimes = regimes_after(found, path.hex, leader.id.hex if leader else "", weights)
@@ -181,7 +183,10 @@ def _open_regimes(project: Project, goal: Goal, path: UUID, source: str, found: 
             [regime.since, shaken_by, project.id, UUID(hex=key)],
         )
     reckon(project, sorted(UUID(hex=key) for key in regimes))
-    tell(project, "drift", {"goal": goal.name, "path_id": f"path_{path.hex}", **figures})
+    model = next(one.model for one in paths if one.id == path)
+    message = f"{goal.name}: {model} went from {found.before:.2f} to {found.after:.2f}."
+    told = {"message": message, "goal": goal.name, "path_id": shown("path", path), "model_id": model, **figures}
+    tell(project, "drift", [told])
     return len(regimes)
 
 
@@ -345,9 +350,33 @@ def _change(project: Project, goal: Goal, path: Path, change: Change, place: int
     note_change(path, change.move.value, change.reason, figures={**figures, "failures": change.failures})
     if change.move in (Move.ROLL_BACK, Move.RECOVER):
         event = "rollback" if change.move is Move.ROLL_BACK else "recovery"
-        told = {"goal": goal.name, "path_id": path.shown_id, "model_id": path.model, "reason": change.reason}
-        tell(project, event, {**told, **figures})
+        done = "is rolled back" if change.move is Move.ROLL_BACK else "is back"
+        told = {
+            "message": f"{goal.name}: {path.model} {done}: {change.reason}.",
+            "goal": goal.name,
+            "path_id": path.shown_id,
+            "model_id": path.model,
+            "reason": change.reason,
+        }
+        tell(project, event, [{**told, **figures}])
     log.info("path changed project=%s path=%s change=%s", project.slug, path.shown_id, change.move.value)
+
+
+def _tell_of_signals(project: Project, goal: Goal) -> None:
+    """Tells of the urgent signals that the goal did not have at the last look. No query where nobody takes them."""
+    if "goal.signal" not in project.told_events:
+        return
+    for found in insights(project, goal_name=goal.name)["goals"]:
+        urgent = {_signal_key(one): one for one in found["actionable_signals"] if one["severity"] in URGENT}
+        new = [urgent[key] for key in sorted(urgent.keys() - set(goal.told_signals))]
+        goal.told_signals = sorted(urgent)
+        told = [{"goal": goal.name, **one, "message": f"{goal.name}: {one['message']}"} for one in new]
+        tell(project, "goal.signal", told)
+
+
+def _signal_key(one: Mapping[str, Any]) -> str:
+    about = (str(one["data"][name]) for name in ("path_id", "category", "param") if name in one["data"])
+    return ":".join((one["type"], *about))
 
 
 # --- new parameter values -------------------------------------------------------------------------------------

@@ -70,6 +70,8 @@ class PathReport:
     earlier: Histogram = EMPTY
     current: Histogram = EMPTY
     """The state that choosing goes by: this regime's, decayed where the goal decays."""
+    posterior: Posterior | None = None
+    """What choosing draws from, where that is more than the current evidence: what backs it is in it too."""
     mean_cost_usd: float | None = None
     latency: Sketch = field(default_factory=Sketch)
     last_outcome_at: float | None = None
@@ -142,7 +144,7 @@ def _mean_or_none(values: Histogram) -> float | None:
 def _best_shares(paths: Sequence[PathReport]) -> list[float]:
     """Among the active paths; the others can't be the best."""
     active = [p for p in paths if p.standing is Standing.ACTIVE]
-    shares = iter(probabilities_best([believe(p.current) for p in active]))
+    shares = iter(probabilities_best([p.posterior or believe(p.current) for p in active]))
     return [next(shares) if p.standing is Standing.ACTIVE else 0.0 for p in paths]
 
 

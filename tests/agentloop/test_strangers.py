@@ -18,8 +18,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from agentloop.ids import shown
-from agentloop.models import Project
-from routing.models import Webhook
+from agentloop.models import OutboxMessage, Project, Webhook
 from tests.review.support import Caller, caller_for, make_project, member, settle_index
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -110,6 +109,7 @@ def acme(db: None) -> dict[str, str]:
     decided = admin("POST", "/api/v1/routing/decide", {"goal": "acme-goal", "task_risk_level": "low"}).body
     history = admin("GET", f"/v1/turns/{judged}/history").body
     hook = Webhook.objects.create(project=project, url="https://hooks.example", encrypted_secret=b"sealed")
+    told = OutboxMessage.objects.create(project=project, webhook=hook, event="rollback", body={})
     settle_index()
     member(project, "alice", "owner")
     return {
@@ -124,6 +124,7 @@ def acme(db: None) -> dict[str, str]:
         "goal": "acme-goal",
         "trace_id": decided["trace_id"],
         "webhook_id": shown("hook", hook.id),
+        "delivery_id": shown("delivery", told.id),
         "form": "jsonl",
     }
 

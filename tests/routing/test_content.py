@@ -53,7 +53,12 @@ def test_no_endpoint_lets_content_into_a_table(api: Any) -> None:
 
 def test_the_short_texts_are_cut_and_masked(api: Any) -> None:
     change_settings(project=api.project, actor=SYSTEM, changes={"mask": ["email"]})
-    said = {"goal": "g", "model_id": "m", "success": False, "metadata": {"note": "x" * 300 + MARKER, "n": 1}}
+    said = {
+        "goal": "g",
+        "model_id": "m",
+        "success": False,
+        "metadata": {"note": "x" * 300 + MARKER, "n": 1, "jo@example.com": 2},
+    }
     api.post("/api/v1/intelligence/report-outcome", {**said, "failure_reason": "wrote to jo@example.com " + "y" * 600})
     signal = {"goal": "g", "trace_id": "t", "signal_type": "user_rejected", "raw_evidence": "I am jo@example.com"}
     api.post("/api/v1/signals", signal)
@@ -65,4 +70,4 @@ def test_the_short_texts_are_cut_and_masked(api: Any) -> None:
     first = LedgerRow.objects.order_by("id").first()
     assert first is not None
     assert len(first.reason or "") == 500
-    assert first.metadata == {"note": "x" * 100, "n": 1}
+    assert first.metadata == {"note": "x" * 100, "n": 1, "[email]": 2}

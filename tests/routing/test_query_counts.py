@@ -52,6 +52,7 @@ def test_decide_takes_two_queries(busy: Any) -> None:
 def test_report_outcome_takes_three_queries_and_an_update_four(busy: Any) -> None:
     report = {"goal": "g", "model_id": "m0", "success": True}
     assert cost(lambda: busy.post(REPORT, {**report, "trace_id": "a"})) == 3
+    assert cost(lambda: busy.post(REPORT, {"goal": "unheard of", "model_id": "new", "success": True})) == 4
     grow(busy, 12)
     assert cost(lambda: busy.post(REPORT, {**report, "trace_id": "b"})) == 3
     assert cost(lambda: busy.post(REPORT, {**report, "trace_id": "b", "success": False})) == 3

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from agentloop.models import Project
+from agentloop.actors import SYSTEM
+from agentloop.models import OutboxMessage, Project
+from agentloop.outbox import add_webhook
 from routing import watch
 from routing.decisions import Asked, decide
 from routing.engine.evidence import Source
@@ -139,9 +141,23 @@ def test_decay_equals_the_sum_over_all_outcomes(project: Project) -> None:
     assert math.isclose(look(project, "book").paths[0].own.weight, len(values))
 
 
-def test_auto_explore_stays_in_bounds_and_makes_no_duplicate(project: Project) -> None:
-    from agentloop.actors import SYSTEM
+def test_changes_of_paths_and_new_signals_of_a_goal_are_told_once(project: Project) -> None:
+    add_webhook(project, SYSTEM, url="https://example.com", secret="s" * 16)
+    now = time.time()
+    report(project, "good", [1.0] * 90, begin=now - 48 * HOUR, end=now)
+    report(project, "bad", [1.0] * 60, begin=now - 48 * HOUR, end=now - 5 * HOUR)
+    report(project, "bad", [0.0] * 60, begin=now - 4 * HOUR, end=now)
+    for _ in range(2):
+        watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    told = [(one.event, one.body["data"]) for one in OutboxMessage.objects.order_by("id")]
+    assert [event for event, _ in told] == ["drift", "rollback", "goal.signal", "goal.signal"]
+    assert told[0][1]["message"] == "book: bad went from 1.00 to 0.00."
+    assert told[1][1]["message"].startswith("book: bad is rolled back: below ")
+    assert [data["type"] for _, data in told[2:]] == ["drift_detected", "failure_mode_dominant"]
+    assert told[2][1]["message"] == "book: bad no longer does what it did."
 
+
+def test_auto_explore_stays_in_bounds_and_makes_no_duplicate(project: Project) -> None:
     bounds = {"temperature": {"low": 0.0, "high": 1.0}}
     goal = change_goal(project, "book", {"auto_explore": True, "bounds": bounds, "max_untested": 2})
     for value, score in ((0.2, 0.6), (0.6, 0.9)):

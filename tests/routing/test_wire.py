@@ -295,6 +295,12 @@ def test_spans_may_come_before_their_outcome_and_in_lines(api: Any) -> None:
     assert (outcome.cost_usd, outcome.latency_ms) == (0.5, 9.0)
 
 
+def test_a_span_that_only_tells_its_ends_took_the_time_between(api: Any) -> None:
+    ends = {"ts_start": "2026-01-02T03:04:05+00:00Z", "ts_end": "2026-01-02T03:04:06.5+00:00"}
+    api.post("/api/ingest", {"events": [{"span_id": "x", "trace_id": "t", "model_id": "m", **ends}]})
+    assert EventSpan.objects.get().latency_ms == 1500.0
+
+
 def test_a_router_span_costs_nothing_and_a_broken_time_is_read(api: Any) -> None:
     router = {**SPAN, "operation": "kalibr.router.completion", "timestamp": "2026-01-02T03:04:05+00:00Z"}
     api.post("/api/ingest", {"events": [{**router, "parent_span_id": "00000000deadbeef"}]})
@@ -313,6 +319,34 @@ def test_policy_recommends_what_meets_the_constraints(api: Any) -> None:
     assert none["recommended_model"] is None
     assert "max_cost_usd" in none["reasoning"]
     assert api.post(RECOMMEND, {"task_type": "g", "optimize_for": "quality"})["recommendation"]["model"] == "good"
+
+
+def test_recommend_takes_the_task_for_the_goal_and_needs_one_of_them(api: Any) -> None:
+    for step in range(6):
+        api.post(REPORT, {"goal": "g", "model_id": "m", "trace_id": f"t{step}", "success": True, "pipeline_id": "p"})
+    found = api.post(RECOMMEND, {"task_type": "g"})
+    assert (found["goal"], found["recommendation"]["model"]) == ("g", "m")
+    assert api.post(RECOMMEND, {"goal": "g", "pipeline_id": "p"})["recommendation"]["model"] == "m"
+    assert api.post(RECOMMEND, {"goal": "g", "pipeline_id": "q"})["recommendation"] is None
+    assert api.send("POST", RECOMMEND, {"optimize_for": "cost"}).status_code == 422
+
+
+def test_insights_of_a_pipeline_lean_on_the_whole_as_choosing_does(api: Any) -> None:
+    """In its own pipeline b is ahead by one outcome; what all pipelines know says that it is a."""
+    items = [
+        {"goal": "g", "model_id": model, "trace_id": f"{model}{step}", "success": model == "a"}
+        for model in "ab"
+        for step in range(60)
+    ]
+    api.post("/api/v1/intelligence/outcomes", {"outcomes": items})
+    api.post(REPORT, {"goal": "g", "model_id": "b", "trace_id": "own", "success": True, "pipeline_id": "p"})
+    [goal] = api.get(f"{INSIGHTS}?pipeline_id=p")["goals"]
+    best = {path["model_id"]: path["probability_best"] for path in goal["paths"]}
+    assert goal["pipeline_id"] == "p"
+    assert best["a"] > 0.95
+    state = api.get("/api/v1/routing/state?goal=g&pipeline_id=p")["paths"]
+    assert {path["model_id"]: path["posterior"]["mean"] > 0.5 for path in state} == {"a": True, "b": False}
+    assert {path["model_id"]: path["sample_count"] for path in goal["paths"]} == {"a": 0, "b": 1}
 
 
 def test_insights_show_each_goal_once_and_leave_out_the_connection_check(api: Any) -> None:
