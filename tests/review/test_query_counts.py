@@ -7,6 +7,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from agentloop.actors import SYSTEM
+from agentloop.keys import create_signing_key
 from agentloop.models import Project
 from tests.review.support import Caller, settle_index
 
@@ -47,6 +49,12 @@ def test_an_idempotency_key_costs_three_more(queries: Counted) -> None:
 
 def test_a_batch_costs_the_same_at_any_size(queries: Counted) -> None:
     assert [queries("POST", "/v1/turns/batch", batch(0, count)) for count in (1, 10, 100, 500)] == [1, 1, 1, 1]
+
+
+def test_links_cost_a_batch_one_query(queries: Counted, project: Project) -> None:
+    create_signing_key(project=project, actor=SYSTEM)
+    wanted = [batch(start, count, want_feedback_url=True) for start, count in ((0, 1), (1, 10), (11, 100))]
+    assert [queries("POST", "/v1/turns/batch", one) for one in wanted] == [2, 2, 2]
 
 
 def test_a_batch_with_keys_costs_the_same_at_any_size(queries: Counted) -> None:
