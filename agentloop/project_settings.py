@@ -145,6 +145,9 @@ SETTINGS: dict[str, Setting] = {
     "decision_days": Setting(90, _whole(1, 3650), "Days a routing decision is kept; outcomes stay."),
     "authority": Setting(list(SOURCES), _ladder, "The sources of evidence, weakest first."),
     "widget_origins": Setting([], _origins, "Origins that may show the feedback form in a frame."),
+    "feedback_link_days": Setting(
+        None, _whole(1, 3650, or_none=True), "Days a feedback link can be answered; null is as long as a turn waits."
+    ),
     "mask": Setting([], _masking, "Personal data that is masked before anything is stored."),
     "mask_patterns": Setting([], _patterns, "Further patterns that are masked."),
 }

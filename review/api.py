@@ -1,6 +1,6 @@
 """The review side of the JSON API: each view reads the request, calls one function, and answers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import FunctionType
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ from agentloop.idempotency import MAX_KEY, once
 from agentloop.ids import read, shown
 from agentloop.models import Project, Scope
 from agentloop.parsing import as_json_text, clean_text, read_object
-from agentloop.signing import NoSigningKey, feedback_url
+from agentloop.signing import NoSigningKey, feedback_urls
 from agentloop.tenancy import Reach
 from review import errors, figures, filters, intake, memories, queue, removal, verdicts
 from review import serializers as s
@@ -109,12 +109,21 @@ class IntakeView(ReviewView, HotView):
             count_refusal(reach.project, error.code)
 
 
-def _logged_shape(project: Project, logged: intake.Logged, turn: intake.NewTurn) -> dict[str, Any]:
+def _links_wanted(project: Project, stored: Iterable[tuple[intake.Logged, intake.NewTurn]]) -> dict[UUID, str]:
+    """The feedback links that clients asked for. One query, none where nobody asked.
+
+    The turns are stored by now: without a key to sign with, their links alone are left out.
+    """
+    wanted = [logged.turn_id for logged, turn in stored if turn.want_feedback_url]
+    with suppress(NoSigningKey):
+        return feedback_urls(project, wanted) if wanted else {}
+    return {}
+
+
+def _logged_shape(logged: intake.Logged, turn: intake.NewTurn, links: Mapping[UUID, str]) -> dict[str, Any]:
     answer = logged.as_answer()
-    if turn.want_feedback_url:
-        # The turn is stored by now: without a key to sign with, its link alone is left out.
-        with suppress(NoSigningKey):
-            answer["feedback_url"] = feedback_url(project, turn_id=logged.turn_id)
+    if turn.want_feedback_url and logged.turn_id in links:
+        answer["feedback_url"] = links[logged.turn_id]
     return answer
 
 
@@ -134,7 +143,8 @@ class TurnsView(IntakeView):
     def work(self, reach: Reach, request: HttpRequest) -> tuple[int, dict[str, Any]]:
         key = request.META.get("HTTP_IDEMPOTENCY_KEY", "")
         logged, turn = log_turn(reach.project, read_object(request), idempotency_key=key)
-        return (200 if logged.was_duplicate else 201), _logged_shape(reach.project, logged, turn)
+        links = _links_wanted(reach.project, [(logged, turn)])
+        return (200 if logged.was_duplicate else 201), _logged_shape(logged, turn, links)
 
     @extend_schema(
         operation_id="list_turns",
@@ -186,16 +196,19 @@ class TurnBatchView(IntakeView):
         items = read_object(request).get("turns")
         if not isinstance(items, list) or len(items) > intake.MAX_BATCH:
             raise Invalid(f"`turns` takes a list of up to {intake.MAX_BATCH} turns.", fields={"turns": "takes a list"})
-        results = [_result_shape(reach.project, result) for result in intake.log_turns(reach.project, items)]
+        done = intake.log_turns(reach.project, items)
+        links = _links_wanted(reach.project, [one for one in done if not isinstance(one, AppError)])
+        results = [_result_shape(reach.project, one, links) for one in done]
         refused = sum(result["status"] == "refused" for result in results)
         return 200, {"accepted": len(results) - refused, "refused": refused, "results": results}
 
 
-def _result_shape(project: Project, result: Any) -> dict[str, Any]:
+def _result_shape(project: Project, result: Any, links: Mapping[UUID, str]) -> dict[str, Any]:
     if isinstance(result, AppError):
         count_refusal(project, result.code)
         return {"status": "refused", "error": result.sentence, "code": result.code}
-    return _logged_shape(project, *result)
+    logged, turn = result
+    return _logged_shape(logged, turn, links)
 
 
 class TurnView(ReviewView):

@@ -7,6 +7,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from agentloop.actors import SYSTEM
+from agentloop.keys import create_signing_key
 from agentloop.models import Project
 from tests.review.support import Caller, settle_index
 
@@ -49,6 +51,12 @@ def test_a_batch_costs_the_same_at_any_size(queries: Counted) -> None:
     sizes = (1, 10, 100, 500)
     assert [queries("POST", "/v1/turns/batch", batch(1000 * count, count)) for count in sizes] == [1, 1, 1, 1]
     assert [queries("POST", "/v1/turns/batch", batch(1000 * count, count)) for count in sizes] == [2, 2, 2, 2]
+
+
+def test_links_cost_a_batch_one_query(queries: Counted, project: Project) -> None:
+    create_signing_key(project=project, actor=SYSTEM)
+    wanted = [batch(start, count, want_feedback_url=True) for start, count in ((0, 1), (1, 10), (11, 100))]
+    assert [queries("POST", "/v1/turns/batch", one) for one in wanted] == [2, 2, 2]
 
 
 def test_a_batch_with_keys_costs_the_same_at_any_size(queries: Counted) -> None:
