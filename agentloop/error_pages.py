@@ -42,12 +42,22 @@ def page(request: HttpRequest, status: int, sentence: str | None = None) -> Http
 def answer(request: HttpRequest, error: AppError) -> HttpResponse:
     """An AppError that no API view rendered."""
     response: HttpResponse
-    if wants_json(request):
+    if getattr(request, "htmx", False):
+        response = notice(error)
+    elif wants_json(request):
         response = JsonResponse(error.body(), status=error.http_status)
     else:
         response = page(request, error.http_status, error.sentence)
     for name, value in headers_of(error).items():
         response[name] = value
+    return response
+
+
+def notice(error: AppError) -> HttpResponse:
+    """What went wrong, as a line beside a page that stays as it is."""
+    text = render_to_string("agentloop/_notice.html", {"kind": "error", "text": error.sentence})
+    response = HttpResponse(text, status=error.http_status)
+    response["HX-Retarget"], response["HX-Reswap"] = "#notices", "beforeend"
     return response
 
 

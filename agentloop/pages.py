@@ -11,17 +11,22 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.cache import patch_vary_headers
+from django_htmx.middleware import HtmxDetails
 
 from agentloop.actors import Actor
 from agentloop.errors import NotAllowed
 from agentloop.models import Member, Project
-from agentloop.tenancy import reach_of_member
+from agentloop.navigation import links_of
+from agentloop.tenancy import reach_among
 
 
 class MemberRequest(HttpRequest):
     """A member's request for a page of one of their projects."""
 
     user: User
+    htmx: HtmxDetails
+    memberships: list[Member]
     project: Project
     actor: Actor
 
@@ -36,7 +41,8 @@ def member_page(scope: str) -> Callable[[PageView], Callable[..., HttpResponse]]
         @login_required
         @wraps(view)
         def page(request: Any, project: str, *args: Any, **kwargs: Any) -> HttpResponse:
-            reach = reach_of_member(request.user, project)
+            request.memberships = list(memberships_of(request.user))
+            reach = reach_among(request.memberships, project)
             if not reach.actor.may(scope):
                 raise NotAllowed
             request.project, request.actor = reach.project, reach.actor
@@ -49,17 +55,30 @@ def member_page(scope: str) -> Callable[[PageView], Callable[..., HttpResponse]]
 
 def memberships_of(user: User) -> QuerySet[Member]:
     """What the project switcher lists. One query."""
-    return Member.objects.filter(user=user).select_related("project").order_by("project__name", "project__slug")
+    members = Member.objects.filter(user=user).select_related("project", "user")
+    return members.order_by("project__name", "project__slug")
 
 
-def render_page(request: HttpRequest, template: str, known: Mapping[str, Any]) -> HttpResponse:
-    """A page inside the site's frame: header, project switcher, account. One query beside the page's own."""
-    frame = {
-        "memberships": list(memberships_of(request.user)),  # type: ignore[arg-type]
-        "project": getattr(request, "project", None),
-        "actor": getattr(request, "actor", None),
-    }
-    return render(request, template, {**frame, **known})
+def render_page(
+    request: HttpRequest, template: str, known: Mapping[str, Any], *, partial: str | None = None
+) -> HttpResponse:
+    """A page inside the site's frame: navigation, project switcher, account. No query beside the page's own.
+
+    `partial` is the template of the piece that a request of htmx replaces: at the same address it gets that alone.
+    """
+    project, actor = getattr(request, "project", None), getattr(request, "actor", None)
+    frame: dict[str, Any] = {"project": project, "actor": actor}
+    htmx: HtmxDetails = request.htmx  # type: ignore[attr-defined]
+    if partial and htmx and not htmx.boosted and not htmx.history_restore_request:
+        response = render(request, partial, {**frame, **known})
+    else:
+        mine = getattr(request, "memberships", None)
+        frame["memberships"] = mine if mine is not None else list(memberships_of(request.user))  # type: ignore[arg-type]
+        frame["nav"] = links_of(request, project, actor) if project and actor else []
+        response = render(request, template, {**frame, **known})
+    if partial:
+        patch_vary_headers(response, ["HX-Request"])
+    return response
 
 
 def site_address(request: HttpRequest) -> str:

@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
+from django_htmx.middleware import HtmxMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from agentloop.errors import is_api
@@ -53,4 +54,5 @@ sessions = _for_people(SessionMiddleware)
 csrf = _for_people(CsrfViewMiddleware)
 signed_in = _for_people(AuthenticationMiddleware)
 messages = _for_people(MessageMiddleware)
+partial_pages = _for_people(HtmxMiddleware)
 frames = _for_people(XFrameOptionsMiddleware)

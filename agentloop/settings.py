@@ -112,6 +112,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "allauth",
     "allauth.account",
+    "django_htmx",
     "agentloop",
     "routing",
     "review",
@@ -126,6 +127,7 @@ MIDDLEWARE = [
     "agentloop.people.csrf",
     "agentloop.people.signed_in",
     "agentloop.people.messages",
+    "agentloop.people.partial_pages",
     "agentloop.people.frames",
     "allauth.account.middleware.AccountMiddleware",
 ]
@@ -144,6 +146,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "agentloop.theme.theme_of",
             ]
         },
     }

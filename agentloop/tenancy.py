@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,14 @@ def reach_of(request: HttpRequest, slug: str | None) -> Reach:
 def reach_of_member(user: User, slug: str) -> Reach:
     """What a person who is signed in reaches in a project. One query; raises NotFound for a stranger."""
     member = Member.objects.select_related("project", "user").filter(project__slug=slug, user=user).first()
+    if member is None:
+        raise NotFound
+    return Reach(member.project, member_actor(member))
+
+
+def reach_among(memberships: Iterable[Member], slug: str) -> Reach:
+    """What a person reaches in a project, among their memberships as they were read. Raises NotFound for a stranger."""
+    member = next((one for one in memberships if one.project.slug == slug), None)
     if member is None:
         raise NotFound
     return Reach(member.project, member_actor(member))

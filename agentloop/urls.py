@@ -6,7 +6,7 @@ import agentloop.account_urls
 import agentloop.admin_urls
 import review.urls
 import routing.urls
-from agentloop import health, metrics, reference, schema
+from agentloop import health, metrics, reference, schema, theme
 from review import backlog, overview
 
 api = [
@@ -20,6 +20,7 @@ urlpatterns = [
     path("p/<slug:project>/", include(api)),
     path("", overview.overview, name="overview"),
     path("p/<slug:project>/", overview.project_overview, name="project_overview"),
+    path("theme/", theme.set_theme, name="theme"),
     path("accounts/", include(agentloop.account_urls)),
     path("api/schema/", schema.schema, name="schema"),
     path("api/docs/", reference.reference, name="reference"),

@@ -18,7 +18,7 @@ from tests.review.support import Caller, make_project, member, settle_index
 
 AXE = (Path(__file__).parents[1] / "vendor" / "axe-core" / "axe.min.js").read_text()
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-QUERIES = 18
+QUERIES = 17
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
 
 
@@ -199,3 +199,43 @@ def test_the_reference_works_without_scripts_and_jumps_to_an_operation(browser: 
     assert page.url.endswith("#create_key")
     assert page.locator("#create_key").get_by_text("/v1/keys").first.is_visible()
     context.close()
+
+
+def test_a_reader_chooses_light_or_dark_and_gets_it_without_a_script(alice: Client) -> None:
+    assert "data-theme" not in alice.get("/p/acme/").text.partition("<head>")[0]
+    answer = alice.post("/theme/", {"theme": "dark", "next": "/p/acme/"})
+    assert answer["Location"] == "/p/acme/"
+    assert 'data-theme="dark"' in alice.get("/p/acme/").text
+    assert alice.post("/theme/", {"theme": "", "next": "//elsewhere.example/"})["Location"] == "/"
+    assert "data-theme" not in alice.get("/p/acme/").text.partition("<head>")[0]
+
+
+def test_the_theme_switch_changes_at_once_and_stays(visit: Callable[[str], Any], filled: None) -> None:
+    page = visit("/")
+    sign_in(page)
+    page.get_by_role("heading", name="Projects").wait_for()
+    page.goto(page.url + "p/acme/")
+    page.get_by_text("alice@example.com").first.click()
+    with page.expect_response("**/theme/"):
+        page.get_by_role("button", name="Dark").click()
+    assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_a_key_goes_to_a_page_and_can_be_changed(visit: Callable[[str], Any], filled: None) -> None:
+    page = visit("/")
+    sign_in(page)
+    page.get_by_role("heading", name="Projects").wait_for()
+    page.goto(page.url + "p/acme/?from=somewhere")
+    page.keyboard.press("g")
+    page.keyboard.press("o")
+    page.wait_for_url("**/p/acme/")
+    page.wait_for_load_state("load")
+    page.keyboard.press("?")
+    page.get_by_role("button", name="Go to Overview: g o. Change").click()
+    page.keyboard.press("y")
+    page.keyboard.press("Escape")
+    page.goto(page.url + "?again")
+    page.keyboard.press("y")
+    page.wait_for_url("**/p/acme/")

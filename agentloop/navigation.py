@@ -1,0 +1,48 @@
+"""The links that every page of a project begins with. A page that is new to the site adds its line here."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from agentloop.actors import Actor
+from agentloop.models import Project, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A page in the navigation: its URL's name, its label, the letter that follows `g`, and who sees it.
+
+    URL names that begin with `view` and an underscore belong to the same place.
+    """
+
+    view: str
+    label: str
+    letter: str
+    scope: str = Scope.READ
+
+
+ENTRIES = (Entry("project_overview", "Overview", "o"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    label: str
+    letter: str
+    url: str
+    is_current: bool
+
+
+def links_of(request: HttpRequest, project: Project, actor: Actor) -> list[Link]:
+    """The entries that this actor may open, and which of them one is in."""
+    here = (request.resolver_match.url_name if request.resolver_match else None) or ""
+    return [
+        Link(
+            entry.label,
+            entry.letter,
+            reverse(entry.view, kwargs={"project": project.slug}),
+            here == entry.view or here.startswith(f"{entry.view}_"),
+        )
+        for entry in ENTRIES
+        if actor.may(entry.scope)
+    ]
