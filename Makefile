@@ -29,6 +29,7 @@ lint: .venv/.test-installed ## style, types, and migrations that are missing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file sdk/python/pyproject.toml
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: .venv/.test-installed ## every benchmark; the figures to keep stand in benchmarks/README.md
