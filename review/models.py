@@ -111,9 +111,13 @@ class Turn(models.Model):
         ]
         indexes = [
             models.Index(fields=["project", "id"], name="turn_by_time"),
-            # Turns that somebody holds leave the queue's index, so that a claim never walks over them.
+            # Turns that somebody holds leave the queue's index, so that a claim never walks over them. Its order is
+            # spelt differently (no rank is null), so that the planner can't take `turn_pending_by_rank` for it
+            # while nobody holds anything.
             models.Index(
-                fields=["project", "-rank", "-id"],
+                F("project"),
+                F("rank").desc(nulls_last=True),
+                F("id").desc(nulls_last=True),
                 condition=Q(status="pending", claimed_by="", escalated_by=""),
                 name="turn_queue",
             ),

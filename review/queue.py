@@ -112,6 +112,8 @@ SELECT * FROM claimed
 _NOT_SKIPPED = "NOT EXISTS (SELECT FROM review_skip WHERE turn_id = turn.id AND actor = %(actor)s)"
 _SKIPPED = "EXISTS (SELECT FROM review_skip WHERE turn_id = turn.id AND actor = %(actor)s)"
 _BY_RANK = "turn.rank DESC, turn.id DESC"
+# The same order, spelt as `turn_queue` is, which alone leaves out what others hold.
+_DUE = "turn.rank DESC NULLS LAST, turn.id DESC NULLS LAST"
 _BY_SKIP = "(SELECT at FROM review_skip WHERE turn_id = turn.id AND actor = %(actor)s), turn.id"
 
 
@@ -138,7 +140,7 @@ def _claim_due(project: Project, actor: Actor) -> Done | None:
         if done:
             return done
     skipped = _SKIPPED if actor.is_owner else f"turn.escalated_by = '' AND {_SKIPPED}"
-    attempts += [(plain, _BY_RANK), (skipped, _BY_SKIP)]
+    attempts += [(plain, _DUE), (skipped, _BY_SKIP)]
     for eligible, order in attempts:
         done = _claim(project, actor, eligible, order, draw="next")
         if done:
