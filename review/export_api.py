@@ -1,8 +1,12 @@
 """Downloads of the review side: each view reads its filters, and streams."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from inspect import GEN_CLOSED, getgeneratorstate
 from typing import Any, ClassVar
+from weakref import WeakSet
 
+from django.conf import settings
 from django.db.models import Q
 from django.http import StreamingHttpResponse
 from django.utils import timezone
@@ -10,7 +14,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
 from agentloop.api import ApiView
-from agentloop.errors import NotFound
+from agentloop.errors import AppError, NotFound
 from agentloop.ids import read
 from agentloop.models import Scope
 from agentloop.parsing import clean_text
@@ -34,6 +38,36 @@ class UnknownForm(NotFound):
     code = "unknown_form"
 
 
+class ExportsBusy(AppError):
+    """As many exports as this server makes at once are under way: try again in a few seconds."""
+
+    code, http_status = "exports_busy", 503
+
+
+# Those under way in this process. One whose reader went away is let go of by the server, and is gone from here.
+_under_way: WeakSet[Generator[bytes]] = WeakSet()
+_lock = threading.Lock()
+
+
+def exports_at_once() -> int:
+    """Each holds a thread for as long as its reader takes: a quarter of them, so that slow readers stop nobody."""
+    return max(1, settings.WEB_THREADS // 4)
+
+
+def take_place(chunks: Iterable[bytes]) -> Generator[bytes]:
+    """The same chunks, as one of the few exports that are made at once."""
+    stream = _all_of(chunks)
+    with _lock:
+        if sum(getgeneratorstate(other) != GEN_CLOSED for other in _under_way) >= exports_at_once():
+            raise ExportsBusy(retry_after=5)
+        _under_way.add(stream)
+    return stream
+
+
+def _all_of(chunks: Iterable[bytes]) -> Generator[bytes]:
+    yield from chunks
+
+
 class ExportView(ApiView):
     """The answer is a stream: it begins at once, whatever the export's size, and ends early if the reader does."""
 
@@ -55,7 +89,7 @@ class ExportView(ApiView):
         given = {clean_text(name): [clean_text(value) for value in params.getlist(name)] for name in params}
         content_type, written = export.FORMS[form]
         chunks = written(self.rows(form, given), self.fields)
-        response = StreamingHttpResponse(chunks, content_type=content_type)
+        response = StreamingHttpResponse(take_place(chunks), content_type=content_type)
         name = f"{self.project.slug}-{self.name}-{timezone.now():%Y-%m-%d}.{form}"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
         response["Cache-Control"] = "no-store"

@@ -1,6 +1,7 @@
 """Exports stream in constant memory, hold what the list holds, and harm nobody who opens them."""
 
 import csv
+import gc
 import io
 import json
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from agentloop.keys import create_key
 from agentloop.models import Project, Scope
 from agentloop.sql import run
 from agentloop.tenancy import create_project
-from review import export, filters, intake
+from review import export, export_api, filters, intake
 from review.models import Occurrence, Turn
 
 pytestmark = pytest.mark.django_db
@@ -33,6 +34,12 @@ FORMS = ("jsonl", "csv", "parquet")
 @pytest.fixture
 def project() -> Project:
     return create_project(name="Shop", actor=SYSTEM)
+
+
+@pytest.fixture(autouse=True)
+def answers_that_nobody_read_are_gone() -> None:
+    """The test's client ties knots into its answers, so that they stay until they are collected."""
+    gc.collect()
 
 
 def client_of(project: Project, *scopes: str) -> Client:
@@ -231,11 +238,13 @@ def test_a_stranger_gets_none_of_it(project: Project) -> None:
     assert stranger.get("/p/shop/v1/export/turns.jsonl").status_code == 404
 
 
-def test_the_headers_name_a_file(client: Client) -> None:
-    types = {
-        form: client.get(f"/p/shop/v1/export/turns.{form}", headers={"Accept": "text/html"}).headers["Content-Type"]
-        for form in FORMS
-    }
+def test_the_headers_name_a_file(client: Client, project: Project) -> None:
+    log(project)
+    types = {}
+    for form in FORMS:
+        answer = client.get(f"/p/shop/v1/export/turns.{form}", headers={"Accept": "text/html"})
+        assert body(answer)
+        types[form] = answer.headers["Content-Type"]
     assert types == {
         "jsonl": "application/x-ndjson",
         "csv": "text/csv; charset=utf-8",
@@ -288,6 +297,26 @@ def test_a_reader_that_goes_away_ends_the_work(client: Client, project: Project)
     with CaptureQueriesContext(connection) as queries:
         response.close()
     assert len(queries) == 0
+
+
+def test_only_so_many_are_made_at_once(client: Client, project: Project) -> None:
+    log(project)
+    path = "/v1/export/turns.jsonl"
+    under_way = [client.get(path) for _ in range(export_api.exports_at_once())]
+    # Also one of which a part has left already.
+    assert next(iter(under_way[0])).startswith(b"{")
+    refused = client.get(path)
+    assert (refused.status_code, refused.json()["code"], refused["Retry-After"]) == (503, "exports_busy", "5")
+    assert client.get("/v1/export/annotations.csv").status_code == 503
+    assert client.get("/v1/turns").status_code == 200
+    under_way.pop()
+    gc.collect()
+    assert len(lines(client.get(path))) == 1
+    # One that was read to its end, though its answer is still here, leaves its place as well.
+    done = client.get(path)
+    assert len(lines(done)) == 1
+    under_way.append(client.get(path))
+    assert client.get(path).status_code == 503
 
 
 def test_turns_that_come_in_meanwhile_do_not_keep_it_from_ending(client: Client, project: Project) -> None:
