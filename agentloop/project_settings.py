@@ -143,6 +143,9 @@ SETTINGS: dict[str, Setting] = {
         "How much of a failure is the path's doing, by root cause.",
     ),
     "decision_days": Setting(90, _whole(1, 3650), "Days a routing decision is kept; outcomes stay."),
+    "span_days": Setting(
+        90, _whole(1, 3650), "Days a call's span is kept; its cost and time stay with the outcome of its trace."
+    ),
     "authority": Setting(list(SOURCES), _ladder, "The sources of evidence, weakest first."),
     "widget_origins": Setting([], _origins, "Origins that may show the feedback form in a frame."),
     "feedback_link_days": Setting(

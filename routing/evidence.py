@@ -9,7 +9,7 @@ trace wait for each other at an advisory lock, taken in order; states and bucket
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -39,6 +39,7 @@ MAX_METADATA, MAX_METADATA_TEXT = 50, 100
 # Older ones tell the watch nothing, and are deleted.
 FIRST_REPORTS_LAST_S = 14 * 86400
 Pair = tuple[UUID, str]
+Costs = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,7 +499,7 @@ class _Ledger:
     outcomes: dict[Pair, dict[UUID | None, dict[str, Any]]]
     terms: dict[UUID, Terms]
     models: dict[UUID, str]
-    spans: dict[tuple[str, str], list[tuple[float | None, float | None]]]
+    spans: dict[tuple[str, str], list[Costs]]
 
 
 def _append(project: Project, rows: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> _Ledger:
@@ -560,13 +561,16 @@ def ladder_of(project: Project) -> tuple[Source, ...]:
     return tuple(Source(name) for name in project.setting("authority"))
 
 
-def counted(execution: Execution, costs: tuple[float | None, float | None]) -> Counted:
+def counted(execution: Execution, costs: Costs) -> Counted:
     """An execution as it is counted and stored: without its words."""
     return Counted(replace(execution.outcome, reason=None), execution.pipeline, *costs)
 
 
-def spent(calls: Iterable[tuple[float | None, float | None]]) -> tuple[float | None, float | None]:
-    """What the calls of one execution cost and took together, in an order-free sum."""
+def spent(calls: Collection[Costs], before: Counted | None = None) -> Costs:
+    """What the calls of one execution cost and took together, in an order-free sum. Where none is there what was
+    known before stands: retention ends spans, not what they cost."""
+    if not calls:
+        return (before.cost_usd, before.latency_ms) if before else (None, None)
     costs, latencies = [], []
     for cost, latency in calls:
         if cost is not None:
@@ -599,7 +603,7 @@ def _correct(project: Project, pairs: Iterable[Pair], ledger: _Ledger) -> _Corre
             if path in now:
                 model = ledger.models.get(path) if path else None
                 calls = ledger.spans.get((trace, model), []) if model is not None else []
-                new = counted(now[path], spent(calls))
+                new = counted(now[path], spent(calls, old))
                 if new != old:
                     done.outcomes.append(outcome_row(goal, trace, path, new))
                 if path is not None:
@@ -869,7 +873,7 @@ def recost(project: Project, traces: Sequence[str]) -> None:
             if path is None:
                 continue
             old = outcome_of(row)
-            cost, latency = spent(ledger.spans.get((trace, ledger.models[path]), []))
+            cost, latency = spent(ledger.spans.get((trace, ledger.models[path]), []), old)
             new = replace(old, cost_usd=cost, latency_ms=latency)
             if new != old:
                 done.outcomes.append(outcome_row(goal, trace, path, new))

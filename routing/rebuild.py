@@ -17,6 +17,7 @@ from routing.evidence import (
     BUCKETS_SQL,
     OUTCOME_COLUMNS,
     WORD,
+    Costs,
     counted,
     ladder_of,
     outcome_row,
@@ -41,15 +42,16 @@ class Whole:
 
 
 def reckoned(project: Project, goals: list[UUID] | None = None) -> Whole:
-    """All outcomes, states and buckets of a project or of some goals, from the ledger and the spans alone."""
+    """All outcomes, states and buckets of a project or of some goals, from the ledger and the spans alone; and where
+    retention has ended the spans, from what is kept of their cost and time."""
     whole, ladder = Whole(), ladder_of(project)
     paths = {path.id: path for path in Path.objects.filter(project=project)}
     terms = {key: Terms(path.terms, path.since, path.half_life_s, path.landmark) for key, path in paths.items()}
-    spans = _spans(project)
+    spans, kept = _spans(project), _kept_costs(project, goals)
     for (trace, goal), rows in groupby(_ledger(project, goals), key=lambda row: (row["trace_id"], row["goal_id"])):
         for path, one in executions(map(said_of, rows), ladder).items():
             calls = spans.get((trace, paths[path].model), []) if path else []
-            now = counted(one, spent(calls))
+            now = counted(one, spent(calls) if calls else kept.get((goal, trace, path), (None, None)))
             whole.outcomes[(goal, trace, path)] = outcome_row(goal, trace, path, now)
             whole.sums.correct(goal, path, terms[path] if path else Terms(), None, now)
     return whole
@@ -68,8 +70,20 @@ def _ledger(project: Project, goals: list[UUID] | None) -> Iterator[dict[str, An
                 yield dict(zip(names, row, strict=True))
 
 
-def _spans(project: Project) -> dict[tuple[str, str], list[tuple[float | None, float | None]]]:
-    found: dict[tuple[str, str], list[tuple[float | None, float | None]]] = {}
+def _kept_costs(project: Project, goals: list[UUID] | None) -> dict[OutcomeKey, Costs]:
+    rows = run(
+        """
+        SELECT goal_id, trace_id, path_id, cost_usd, latency_ms FROM routing_outcome
+        WHERE project_id = %s AND (%s::uuid[] IS NULL OR goal_id = ANY(%s::uuid[]))
+            AND (cost_usd IS NOT NULL OR latency_ms IS NOT NULL)
+        """,
+        [project.id, goals, goals],
+    )
+    return {(goal, trace, path): (cost, latency) for goal, trace, path, cost, latency in rows}
+
+
+def _spans(project: Project) -> dict[tuple[str, str], list[Costs]]:
+    found: dict[tuple[str, str], list[Costs]] = {}
     for trace, model, cost, latency in run(
         "SELECT trace_id, model, cost_usd, latency_ms FROM routing_eventspan WHERE project_id = %s AND model <> ''",
         [project.id],

@@ -441,6 +441,21 @@ def end_decisions(project: Project, limit: int = BATCH) -> int:
     )
 
 
+def end_spans(project: Project, limit: int = BATCH) -> int:
+    """Deletes up to `limit` spans that the project no longer keeps; outcomes keep what their calls cost and took."""
+    return len(
+        run(
+            """
+            DELETE FROM routing_eventspan WHERE id IN (
+                SELECT id FROM routing_eventspan WHERE project_id = %s AND received_at < now() - %s * interval '1 day'
+                ORDER BY received_at LIMIT %s FOR UPDATE SKIP LOCKED
+            ) RETURNING id
+            """,
+            [project.id, project.setting("span_days"), limit],
+        )
+    )
+
+
 def end_first_reports(project: Project, limit: int = BATCH) -> int:
     return len(
         run(
@@ -503,7 +518,7 @@ def _merge(days: dict[tuple[Any, ...], dict[str, Any]], row: tuple[Any, ...]) ->
 def end_old_rows() -> None:
     """Retention and merging over all projects, in bounded batches."""
     for project in Project.objects.order_by("id"):
-        for step in (end_decisions, end_first_reports, merge_buckets):
+        for step in (end_decisions, end_spans, end_first_reports, merge_buckets):
             for _ in range(200):
                 if step(project) < BATCH:
                     break

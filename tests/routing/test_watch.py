@@ -2,7 +2,7 @@
 
 import math
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,12 +10,25 @@ import pytest
 from agentloop.actors import SYSTEM
 from agentloop.models import OutboxMessage, Project
 from agentloop.outbox import add_webhook
+from agentloop.tenancy import change_settings
 from routing import watch
 from routing.decisions import Asked, decide
 from routing.engine.evidence import Source
 from routing.engine.histogram import Histogram, contribution, merged
+from routing.events import ingest
 from routing.evidence import Observation, record
-from routing.models import Decision, Goal, Path, PathBucket, PathChange, PathState, Regime
+from routing.models import (
+    WHOLE_GOAL,
+    Decision,
+    EventSpan,
+    Goal,
+    Outcome,
+    Path,
+    PathBucket,
+    PathChange,
+    PathState,
+    Regime,
+)
 from routing.paths import NewPath, change_goal, register_path
 from routing.rebuild import differences, rebuild
 from routing.standings import look
@@ -198,6 +211,30 @@ def test_decisions_go_and_what_was_said_of_them_stays(project: Project) -> None:
     watch.end_old_rows()
     assert not Decision.objects.exists()
     assert differences(project) == []
+
+
+def test_spans_go_and_what_calls_cost_stays(project: Project) -> None:
+    """Also when more is said of the trace afterwards, and when everything is made anew."""
+    record(project, [Observation("book", Source.PROVIDER, "t", model="a", success=True)])
+    ingest(project, [{"span_id": "s", "trace_id": "t", "model_id": "a", "cost_usd": 0.5, "latency_ms": 40}])
+    EventSpan.objects.update(received_at="2020-01-01T00:00:00Z")
+    watch.end_old_rows()
+    assert not EventSpan.objects.exists()
+    record(project, [Observation("book", Source.REVIEW, "t", success=False)])
+    rebuild(project)
+    outcome = Outcome.objects.get()
+    assert (outcome.success, outcome.cost_usd, outcome.latency_ms) == (False, 0.5, 40.0)
+    [bucket] = PathBucket.objects.exclude(path_id=WHOLE_GOAL)
+    assert (bucket.cost_usd, bucket.costs) == (0.5, 1)
+    assert differences(project) == []
+
+
+def test_spans_are_kept_as_long_as_the_project_says(project: Project) -> None:
+    ingest(project, [{"span_id": name, "trace_id": "t", "model_id": "a", "cost_usd": 1} for name in ("old", "new")])
+    EventSpan.objects.filter(span_id="old").update(received_at=datetime.now(UTC) - timedelta(days=8))
+    assert watch.end_spans(project) == 0
+    assert watch.end_spans(change_settings(project=project, actor=SYSTEM, changes={"span_days": 7})) == 1
+    assert EventSpan.objects.get().span_id == "new"
 
 
 def test_a_difference_is_found_and_mended(project: Project, caplog: pytest.LogCaptureFixture) -> None:
