@@ -81,7 +81,7 @@ def test_a_condition_decides(loop: AgentLoop, home: Home, session_id: str) -> No
         raise RuntimeError("the condition's own fault")
 
     def said(text: str, **more: Any) -> dict[str, Any]:
-        return {"question": text, "agent_response": "a", "session_id": session_id, **more}
+        return {"question": text, "agent_response": session_id, "session_id": session_id, **more}
 
     for condition in (False, 0, None, "", lambda: False, broken):
         assert loop.log_turn_if(condition, costly, costly, signals=costly) is None
@@ -131,10 +131,10 @@ def test_odd_values_arrive(loop: AgentLoop, home: Home, session_id: str) -> None
         (1, 2): "a tuple for a key",
         "lone": "\ud83c",
     }
-    loop.log_turn("odd \ud83c\udf19 \udf19", {"an": "object"}, session_id=session_id, metadata=odd)  # type: ignore[arg-type]
+    loop.log_turn("odd \ud83c\udf19 \udf19", {"an": session_id}, session_id=session_id, metadata=odd)  # type: ignore[arg-type]
     assert loop.flush()
     [turn] = home.turns(session_id)
-    assert (turn["question"], turn["agent_response"]) == ("odd 🌙 \ufffd", '{"an":"object"}')
+    assert (turn["question"], turn["agent_response"]) == ("odd 🌙 \ufffd", f'{{"an":"{session_id}"}}')
     found = turn["metadata"]
     assert (found["when"], found["price"], found["nan"], found["set"]) == (
         "2026-01-02T00:00:00+00:00",
@@ -262,9 +262,9 @@ def test_the_async_client_does_all_of_it(home: Home, session_id: str) -> None:
         for number in range(700):
             await loop.log_turn(f"question {number}", session_id, session_id=session_id)
         await loop.log_turn_if(False, "never", "a", session_id=session_id)
-        await loop.log_turn_if(lambda: True, "if", "a", session_id=session_id)
-        await loop.sample(1.0, "sampled", "a", session_id=session_id)
-        receipt = await loop.log_turn("waited", "a", session_id=session_id, wait=True)
+        await loop.log_turn_if(lambda: True, "if", session_id, session_id=session_id)
+        await loop.sample(1.0, "sampled", session_id, session_id=session_id)
+        receipt = await loop.log_turn("waited", session_id, session_id=session_id, wait=True)
         assert receipt is not None
         assert receipt.turn_id.startswith("turn_")
         assert await loop.flush()
@@ -293,10 +293,10 @@ def test_a_client_outlives_its_loop(home: Home, session_id: str) -> None:
     loop = AsyncAgentLoop(home.api_key, home.url)
 
     async def log(text: str) -> None:
-        await loop.log_turn(text, "a", session_id=session_id)
+        await loop.log_turn(text, session_id, session_id=session_id)
 
     async def end() -> None:
-        await loop.log_turn("second", "a", session_id=session_id)
+        await loop.log_turn("second", session_id, session_id=session_id)
         assert await loop.aclose()
 
     asyncio.run(log("first"))
