@@ -117,12 +117,14 @@ class Courier:
             close_at_exit(self)
 
     def _run(self) -> None:
-        while not self.is_closed or not self.outbox.is_empty:
+        while True:
             wait: float | None = 1.0
             with suppress(Exception):
                 wait = self._pass()
             if self.is_closed or self._ends_idle(wait):
-                return
+                break
+        if self.is_closed:
+            self._http.close()
 
     def _pass(self, deadline: float | None = None) -> float | None:
         """Sends all that is due, one at a time; answers the seconds until more is, if anything waits."""

@@ -49,8 +49,8 @@ class SpoolStore:
         self._loaded: dict[str, deque[tuple[Segment, bytes]]] = {name: deque() for name in LANES}
         self._loaded_bytes = 0
         self._taken: dict[str, deque[Segment]] = {name: deque() for name in LANES}
-        self._adopted_at = -ADOPT_EVERY_SECONDS
         self._adopted: dict[int, tuple[Path, set[Path]]] = {}
+        self._adopt()
 
     # --- writing, from any thread ------------------------------------------------------------------------------
 
@@ -99,7 +99,6 @@ class SpoolStore:
 
     def waiting(self) -> Iterable[str]:
         if time.monotonic() - self._adopted_at >= ADOPT_EVERY_SECONDS:
-            self._adopted_at = time.monotonic()
             self._adopt()
         if not any(self._loaded.values()) or self._loaded_bytes < LOADED_BYTES - SEGMENT_BYTES:
             self._load_next()
@@ -168,6 +167,7 @@ class SpoolStore:
 
     def _adopt(self) -> None:
         """Takes over what dead processes left."""
+        self._adopted_at = time.monotonic()
         own = self._folder / f"{self._owner}.lock"
         for lock_path in sorted(self._folder.glob("*.lock")):
             if lock_path == own:
@@ -183,7 +183,8 @@ class SpoolStore:
                 os.close(lock)
                 continue
             self._adopted[lock] = (lock_path, set(paths))
-            found = [Segment(path, *_measure(path), lock) for path in paths]
+            # How many messages a segment has is known once it is read; until then it counts for one.
+            found = [Segment(path, path.stat().st_size, 1, lock) for path in paths]
             with self._guard:
                 self._segments.extendleft(reversed(found))
                 self._size += sum(segment.size for segment in found)
@@ -222,11 +223,6 @@ def _records(path: Path) -> Iterator[tuple[str, bytes]]:
             name = lane.decode(errors="replace")
             if name in LANES and message.startswith(b"{") and message.endswith(b"}\n"):
                 yield name, message[:-1]
-
-
-def _measure(path: Path) -> tuple[int, int]:
-    """Bytes and messages."""
-    return (path.stat().st_size, sum(1 for _ in _records(path))) if path.exists() else (0, 0)
 
 
 def _locked(folder: Path, owner: str) -> int:
