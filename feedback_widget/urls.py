@@ -1,0 +1,10 @@
+"""The widget's paths. `pages` and `api` stand at the root and below `/p/<project>/`."""
+
+from django.urls import path
+
+from feedback_widget import views
+
+pages = [
+    path("f/<path:token>", views.short, name="feedback_short"),
+    path("feedback", views.published, name="feedback"),
+]
