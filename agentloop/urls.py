@@ -14,6 +14,7 @@ api = [
     *review.urls.api,
     *routing.urls.api,
     *agentloop.admin_urls.api,
+    *feedback_widget.urls.api,
     *feedback_widget.urls.pages,
 ]
 
