@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentloop.settings")
 
 app = Celery("agentloop")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["agentloop", "review", "routing"])
+app.autodiscover_tasks(["agentloop", "review", "routing", "feedback_widget"])
 
 app.conf.beat_schedule = {
     # A tick that finds no worker is dropped rather than heaped up: the next one does its work.
@@ -28,6 +28,11 @@ app.conf.beat_schedule = {
     "end old sessions": {
         "task": "agentloop.tasks.end_old_rows",
         "schedule": crontab(hour="3", minute="13"),
+        "options": {"expires": 3600},
+    },
+    "forget ended feedback links": {
+        "task": "feedback_widget.tasks.forget_ended_links",
+        "schedule": crontab(minute="37"),
         "options": {"expires": 3600},
     },
     "watch goals": {"task": "routing.tasks.watch_goals", "schedule": 60.0, "options": {"expires": 60}},

@@ -1,9 +1,11 @@
 """Middleware that only people in browsers need. A program with a key passes by: on the hot paths, sessions,
-messages, sign-in and page headers cost more than all that intake itself does in Python.
+messages, sign-in and page headers cost more than all that intake itself does in Python. So does whoever opens a
+feedback link: those pages know no session or cookie, and set headers of their own.
 
 Safe to leave out: `tenancy.reach_of` looks at the key first, and never at a session beside it.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +23,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from agentloop.errors import is_api
 
 Respond = Callable[[HttpRequest], HttpResponseBase]
+_FEEDBACK = re.compile(r"/(?:p/[^/]+/)?(?:f/.+|feedback)\Z")
 HOOKS = ("process_view", "process_exception", "process_template_response")
 
 
@@ -31,14 +34,18 @@ def is_program(request: HttpRequest) -> bool:
     return has_key and is_api(request)
 
 
+def passes_by(request: HttpRequest) -> bool:
+    return is_program(request) or _FEEDBACK.match(request.path_info) is not None
+
+
 def _for_people(factory: Callable[[Respond], Any]) -> Callable[[Respond], Respond]:
-    """The middleware, passed by when the request comes with a key."""
+    """The middleware, passed by when the request comes with a key or opens a feedback link."""
 
     def build(get_response: Respond) -> Respond:
         inner = factory(get_response)
 
         def middleware(request: HttpRequest) -> HttpResponseBase:
-            return get_response(request) if is_program(request) else inner(request)
+            return get_response(request) if passes_by(request) else inner(request)
 
         for hook in HOOKS:
             if hasattr(inner, hook):

@@ -30,6 +30,54 @@ DEFAULT_SIGNAL_WEIGHTS: dict[str, float] = {
     "random_sample": 0.5,
 }
 
+# What an owner can word anew; the texts themselves stand in feedback_widget.texts.
+WIDGET_TEXTS = (
+    "title",
+    "question",
+    "answer",
+    "show_all",
+    "show_less",
+    "shortened",
+    "yes",
+    "partly",
+    "no",
+    "reasons",
+    "wrong_facts",
+    "missing",
+    "off_topic",
+    "outdated",
+    "broken",
+    "unsuitable",
+    "correction",
+    "comment",
+    "optional",
+    "send",
+    "send_change",
+    "choose",
+    "quick",
+    "thanks",
+    "received",
+    "you_said",
+    "change",
+    "changeable",
+    "forged_title",
+    "forged",
+    "expired_title",
+    "expired",
+    "revoked_title",
+    "revoked",
+    "gone_title",
+    "gone",
+    "long_title",
+    "long",
+    "often_title",
+    "often",
+    "large_title",
+    "large",
+    "trouble_title",
+    "trouble",
+)
+
 SOURCES = ("provider", "inferred", "user", "action", "review")
 ROOT_CAUSES = ("context", "prompt", "model", "tool")
 
@@ -91,6 +139,36 @@ def _origins(value: Any) -> str | None:
     return None
 
 
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}\Z")
+_LOGO = re.compile(r"data:image/(png|jpeg|webp|gif|svg\+xml);base64,[A-Za-z0-9+/]+={0,2}\Z")
+_LANGUAGE = re.compile(r"\*\Z|[a-z]{2,3}(-[a-z]{2,8})?\Z")
+
+
+def _colour(value: Any) -> str | None:
+    fits = isinstance(value, str) and _COLOUR.match(value)
+    return None if fits else "takes a colour such as #4b4bc8"
+
+
+def _logo(value: Any) -> str | None:
+    """In the page itself, so that opening a link asks no other server for anything."""
+    fits = value == "" or (isinstance(value, str) and len(value) <= 8 * KB and _LOGO.match(value))
+    return None if fits else "takes an image of at most 6 kB as data:image/png;base64,… (or svg+xml, jpeg, webp, gif)"
+
+
+def _texts(value: Any) -> str | None:
+    shape = 'takes an object of languages, each with texts by name, such as {"*": {"title": "Did this help?"}}'
+    if not isinstance(value, dict) or len(value) > 20 or not all(_LANGUAGE.match(language) for language in value):
+        return shape
+    for texts in value.values():
+        if not isinstance(texts, dict) or not all(
+            isinstance(text, str) and 0 < len(text) <= 300 for text in texts.values()
+        ):
+            return f"{shape}, of at most 300 characters"
+        if unknown := sorted(set(texts) - set(WIDGET_TEXTS)):
+            return f"has no text called {unknown[0]}: there are {', '.join(WIDGET_TEXTS)}"
+    return None
+
+
 _MASKS = ("email", "phone", "card", "ip")
 
 
@@ -148,6 +226,14 @@ SETTINGS: dict[str, Setting] = {
     ),
     "authority": Setting(list(SOURCES), _ladder, "The sources of evidence, weakest first."),
     "widget_origins": Setting([], _origins, "Origins that may show the feedback form in a frame."),
+    "widget_accent": Setting(
+        "#4b4bc8", _colour, "The feedback form's colour, made darker or lighter until it can be read."
+    ),
+    "widget_logo": Setting("", _logo, "A small logo for the feedback form, as a data: address."),
+    "widget_texts": Setting({}, _texts, "Own words for the feedback form, by language and name."),
+    "feedback_per_link": Setting(10, _whole(1, 1000), "Answers a minute that one feedback link may send."),
+    "feedback_per_address": Setting(60, _whole(1, 100_000), "Answers a minute that one address may send."),
+    "feedback_per_project": Setting(3000, _whole(1, 1_000_000), "Answers a minute that all links together may send."),
     "feedback_link_days": Setting(
         None, _whole(1, 3650, or_none=True), "Days a feedback link can be answered; null is as long as a turn waits."
     ),

@@ -116,6 +116,7 @@ INSTALLED_APPS = [
     "agentloop",
     "routing",
     "review",
+    "feedback_widget",
 ]
 MIDDLEWARE = [
     "agentloop.middleware.RequestScope",
@@ -158,6 +159,17 @@ APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 
 LANGUAGE_CODE = "en"
+# The feedback form's; all else is in English.
+LANGUAGES = [
+    ("en", "English"),
+    ("es", "Español"),
+    ("pt", "Português"),
+    ("fr", "Français"),
+    ("de", "Deutsch"),
+    ("zh-hans", "简体中文"),
+    ("ja", "日本語"),
+    ("ar", "العربية"),
+]
 TIME_ZONE = "UTC"
 USE_TZ = True
 

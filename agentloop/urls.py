@@ -4,6 +4,7 @@ from django.urls import include, path
 
 import agentloop.account_urls
 import agentloop.admin_urls
+import feedback_widget.urls
 import review.urls
 import routing.urls
 from agentloop import health, metrics, reference, schema, theme
@@ -13,6 +14,8 @@ api = [
     *review.urls.api,
     *routing.urls.api,
     *agentloop.admin_urls.api,
+    *feedback_widget.urls.api,
+    *feedback_widget.urls.pages,
 ]
 
 urlpatterns = [

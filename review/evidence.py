@@ -17,12 +17,18 @@ from routing.engine.readings import Reading, read_verdict
 EXECUTION = ("trace_id", "goal", "model", "path_id", "pipeline_id")
 
 
-def verdict_given(project: Project, annotation: Annotation, turn: Turn | None) -> None:
-    """Records a verdict for the turn's trace and every merged occurrence's. Four queries, and one for traces
-    whose goal the client did not name; none where nothing names an execution."""
-    if turn is None:
-        return
-    executions = list(_executions(project, turn))
+def verdict_given(
+    project: Project, annotation: Annotation, turn: Turn | None, named: Mapping[str, str] | None = None
+) -> None:
+    """Records a verdict for the turn's trace and every merged occurrence's, or for the one execution that is named.
+
+    Four queries, and one for traces whose goal the client did not name; none where nothing names an execution.
+    """
+    if named:
+        told = [(annotation.id.hex, {**dict.fromkeys(EXECUTION, ""), **named})]
+    else:
+        told = _told(turn) if turn is not None else []
+    executions = list(_executions(project, told, turn.goal if turn else ""))
     said = _reading(project, annotation)
     evidence.record(project, [_observation(annotation, said, place, one) for place, one in enumerate(executions)])
 
@@ -75,16 +81,23 @@ def _overall(scores: Mapping[str, Any]) -> float | None:
     return float(overall) if fits else None  # type: ignore[arg-type]
 
 
-def _executions(project: Project, turn: Turn) -> Iterator[dict[str, str]]:
-    """The executions that a turn and its merged occurrences tell of, each once."""
+def _told(turn: Turn) -> list[tuple[str, dict[str, str]]]:
+    """What a turn and its merged occurrences tell of executions, each with a trace for one that has none."""
     told = [(turn.id.hex, {name: getattr(turn, name) for name in EXECUTION})]
     for occurrence in Occurrence.objects.filter(turn_id=turn.id).order_by("id"):
         told.append((f"{turn.id.hex}-{occurrence.id}", {name: getattr(occurrence, name) for name in EXECUTION}))
-    nameless = [one["trace_id"] for _, one in told if one["trace_id"] and not one["goal"] and not turn.goal]
+    return told
+
+
+def _executions(
+    project: Project, told: list[tuple[str, dict[str, str]]], default_goal: str
+) -> Iterator[dict[str, str]]:
+    """The executions that are told of, each once."""
+    nameless = [one["trace_id"] for _, one in told if one["trace_id"] and not one["goal"] and not default_goal]
     goals = evidence.goals_of_traces(project, nameless) if nameless else {}
     seen = set()
     for own_trace, one in told:
-        names_goal = [one["goal"] or turn.goal] if one["goal"] or turn.goal else goals.get(one["trace_id"], [])
+        names_goal = [one["goal"] or default_goal] if one["goal"] or default_goal else goals.get(one["trace_id"], [])
         if not one["trace_id"] and not (one["model"] or one["path_id"]):
             continue
         for goal in names_goal:

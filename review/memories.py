@@ -22,7 +22,7 @@ from agentloop.masking import mask_of, masked_id
 from agentloop.models import Project
 from agentloop.sql import run
 from review import errors
-from review.models import Annotation, Memory
+from review.models import Annotation, AnnotationSource, Memory
 from review.words import folded, words
 
 CANDIDATES = 200
@@ -56,9 +56,10 @@ def remember(project: Project, annotation: Annotation, vanished: Memory | None =
     """Takes a standing annotation's correction into a memory: a like one that is there, else a new one.
 
     `vanished` is the memory that went with what the annotation said before: the new one takes its place.
+    What an end user says makes none: anybody with a link could then put words before the agent.
     Runs in the annotation's transaction.
     """
-    if not annotation.correction.strip():
+    if not annotation.correction.strip() or annotation.source == AnnotationSource.END_USER:
         return None
     lock_memories(project.id)
     threshold = project.setting("memory_threshold")

@@ -100,21 +100,49 @@ def annotate(
     source: AnnotationSource,
 ) -> Judged:
     """A verdict on a question and response. It closes the pending turn that has both, if there is one."""
-    rules = IntakeRules.of(project)
-    question, response = (
-        _as_stored(question, rules.question_limit, rules),
-        _as_stored(response, rules.response_limit, rules),
-    )
+    question, response = as_stored(project, question, response)
     with transaction.atomic():
         same = Turn.objects.of(project).pending().filter(content_hash=content_hash(question, response))
         turn = same.select_for_update().first()
         return _annotate(project, actor, _mask(project, verdict), source, turn, question, response)
 
 
-def _as_stored(text: str, limit: int, rules: IntakeRules) -> str:
-    """A text as intake would have stored it, so that it is found again: masked, then cut."""
-    text = rules.mask(text) if rules.mask else text
-    return text.encode()[:limit].decode(errors="ignore")
+def annotate_heard(
+    project: Project,
+    actor: Actor,
+    verdict: Verdict,
+    *,
+    turn: Turn | None,
+    question: str,
+    response: str,
+    execution: Mapping[str, str],
+) -> Annotation:
+    """An end user's word, in the caller's transaction, of a turn that is locked or of texts that nobody logged.
+
+    `execution` names the trace and goal where the user's link did: what they say is then of that one alone.
+    """
+    said = _mask(project, verdict)
+    source = AnnotationSource.END_USER
+    return _annotate(project, actor, said, source, turn, question, response, execution).annotation
+
+
+def retract(project: Project, actor: Actor, annotation_id: UUID) -> None:
+    """Takes an annotation back with the evidence and the memory made of it, whoever gave it."""
+    with transaction.atomic():
+        annotation = _locked_annotation(project, annotation_id)
+        _retract(project, annotation)
+        _note(annotation, actor, "verdict.remove")
+
+
+def as_stored(project: Project, question: str, response: str) -> tuple[str, str]:
+    """Texts as intake would have stored them, so that they are found again: masked, then cut."""
+    rules = IntakeRules.of(project)
+
+    def stored(text: str, limit: int) -> str:
+        text = rules.mask(text) if rules.mask else text
+        return text.encode()[:limit].decode(errors="ignore")
+
+    return stored(question, rules.question_limit), stored(response, rules.response_limit)
 
 
 def _mask(project: Project, verdict: Verdict) -> Verdict:
@@ -140,12 +168,15 @@ def _annotate(
     turn: Turn | None,
     question: str,
     response: str,
+    execution: Mapping[str, str] | None = None,
 ) -> Judged:
     """Writes the annotation in the caller's transaction. An end user's word never closes a turn."""
-    of_turn = {}
+    of_turn: dict[str, Any] = {}
     if turn is not None:
         names = ("goal", "model", "path_id", "pipeline_id", "trace_id", "draw", "draw_probability")
         of_turn = {"turn_id": turn.id, **{name: getattr(turn, name) for name in names}}
+    if execution:
+        of_turn |= {"model": "", "path_id": "", "pipeline_id": "", **execution}
     annotation = Annotation.objects.create(
         project=project,
         question=question,
@@ -159,7 +190,7 @@ def _annotate(
     )
     _keep_version(annotation, actor)
     memory = memories.remember(project, annotation)
-    evidence.verdict_given(project, annotation, turn)
+    evidence.verdict_given(project, annotation, turn, execution)
     closed = turn is not None and source != AnnotationSource.END_USER
     if turn is not None and closed:
         act = close_reviewed(turn, actor, annotation.id).act
@@ -314,11 +345,15 @@ def _take_back_annotation(project: Project, actor: Actor, act: QueueAct) -> None
         evidence.verdict_changed(project, annotation)
         _note(annotation, actor, "verdict.edit.undo")
         return
+    _retract(project, annotation)
+    _note(annotation, actor, "verdict.undo")
+
+
+def _retract(project: Project, annotation: Annotation) -> None:
     annotation.retracted_at = timezone.now()
     annotation.save(update_fields=["retracted_at"])
     memories.forget(annotation)
     evidence.verdict_withdrawn(project, annotation)
-    _note(annotation, actor, "verdict.undo")
 
 
 def _take_back_extras(project: Project, act: QueueAct, turn: Turn) -> None:

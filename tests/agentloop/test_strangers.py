@@ -36,6 +36,8 @@ PUBLIC = {
     "theme",
     # For load balancers and for clients that look whether the server is there.
     *("healthz", "readyz", "routing_health", "intelligence_health"),
+    # Opened by whoever holds a signed link: tests/feedback_widget.
+    *("feedback_short", "feedback"),
     # Has a rule of its own: see test_metrics.
     "metrics",
 }
@@ -224,7 +226,8 @@ def test_a_key_of_the_project_without_scopes_for_it_is_refused(acme: dict[str, s
     """A key for logging turns alone: it may do that, and nothing that reads, judges, routes or administers."""
     narrow = caller_for(Project.objects.get(slug="acme"), "ingest", name="narrow")
     before = kept("acme")
-    allowed = {"POST /v1/turns", "POST /v1/turns/batch", "POST /api/ingest", "POST /api/v1/traces"}
+    allowed = {"POST /v1/turns", "POST /v1/turns/batch", "POST /v1/feedback-urls"}
+    allowed |= {"POST /api/ingest", "POST /api/v1/traces"}
     wrong = {
         label: answer.status_code
         for label, _, answer in attempts(narrow.client, AT_THE_ROOT, acme)
