@@ -123,11 +123,12 @@ def load(
     *,
     method: str = "POST",
     key: str = "",
+    scheme: str = "Bearer",
     connections: int = 32,
     seconds: float = 8,
 ) -> Figures:
     """Sends the requests, each once, from a process of its own, until they or the time run out."""
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    headers = {"Content-Type": "application/json", **({"Authorization": f"{scheme} {key}"} if key else {})}
     job = {
         "port": port,
         "method": method,
