@@ -1,15 +1,23 @@
 """What a container engine would read, checked as far as one can without it."""
 
+import json
 import re
 import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from django.core.management import get_commands, load_command_class
 
 from deploy import healthcheck
+from tests.house.running import clean_environment, free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
@@ -78,6 +86,106 @@ def test_the_containers_commands_exist() -> None:
     assert instructions("ENTRYPOINT") == ['["python", "manage.py"]']
     assert instructions("CMD")[-1] == '["up"]'
     assert "--require-hashes" in CONTAINERFILE
+
+
+def test_the_container_is_built_as_linters_ask() -> None:
+    """What hadolint would say, as far as it concerns the instructions that are here."""
+    words = [line.split()[0] for line in CONTAINERFILE.replace("\\\n", " ").splitlines() if line[:1].isupper()]
+    assert words[0] == "FROM"
+    assert set(words) <= {
+        *("FROM", "ENV", "RUN", "WORKDIR", "COPY", "USER", "EXPOSE", "VOLUME"),
+        *("STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"),
+    }
+    assert all(words.count(word) == 1 for word in ("FROM", "ENTRYPOINT", "CMD", "HEALTHCHECK", "USER"))
+    # A tag that names a version; code that is copied in as root and run as somebody else.
+    assert re.fullmatch(r"\S+/python:3\.1[123]-slim-\w+", instructions("FROM")[0])
+    assert words.index("COPY") < words.index("USER") < words.index("ENTRYPOINT")
+    assert instructions("WORKDIR")[0].startswith("/")
+    assert not re.search(r"\bsudo\b|apt-get (?!.*--no-install-recommends)|curl .*\|", CONTAINERFILE)
+    assert "PIP_NO_CACHE_DIR=1" in CONTAINERFILE
+    for line in (*instructions("ENTRYPOINT"), *instructions("CMD"), instructions("HEALTHCHECK")[0].split("CMD ")[1]):
+        assert all(isinstance(word, str) for word in json.loads(line))
+
+
+def left_out(path: Path) -> bool:
+    """Whether .dockerignore names a path of the tree, or a folder above it."""
+    parts = path.relative_to(ROOT).parts
+    for pattern in (ROOT / ".dockerignore").read_text().split():
+        anywhere = pattern.removeprefix("**/")
+        if any(fnmatch(part, anywhere) for part in (parts if anywhere != pattern else parts[:1])):
+            return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the build copies, made by hand."""
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        return {name for name in names if left_out(Path(folder, name))}
+
+    return shutil.copytree(ROOT, tmp_path_factory.mktemp("build") / "image", ignore=ignored)
+
+
+def test_what_the_image_leaves_out() -> None:
+    for name in (".git/config", ".env", "agentloop-2026.dump", "tests/conftest.py", "review/__pycache__/a.pyc"):
+        assert left_out(ROOT / name), name
+    for name in ("manage.py", ".env.example", "review/models.py", "static/app.css", "requirements/base.txt"):
+        assert not left_out(ROOT / name), name
+
+
+def resolved(environment: dict[str, str], given: dict[str, str]) -> dict[str, str]:
+    """What compose hands a container: `${NAME:-default}` and `${NAME:?complaint}` with the values that are given."""
+
+    def value(match: re.Match[str]) -> str:
+        name, mark, default = match.groups()
+        found = given.get(name, "")
+        assert found or mark == "-", f"{name} has to be set"
+        return found or default
+
+    return {name: re.sub(r"\$\{([A-Z_]+):([-?])([^}]*)\}", value, text) for name, text in environment.items()}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_environment_of_compose_is_one_that_settings_take(name: str, image: Path) -> None:
+    secrets = {"POSTGRES_PASSWORD": "p", "AGENTLOOP_SECRET_KEY": "only-for-this-test-" * 3}
+    environment = resolved(COMPOSE["services"][name]["environment"], secrets)
+    assert not any("$" in text for text in environment.values())
+    code = "from django.conf import settings as s; print(s.PORT, s.HOST, s.DATABASES['default']['HOST'], s.WEB_THREADS)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=image,
+        env=clean_environment(image / "home", **environment, DJANGO_SETTINGS_MODULE="agentloop.settings"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout.split(), done.stderr) == (["8000", "0.0.0.0", "postgres", "8"], "")
+
+
+@pytest.mark.slow
+def test_the_image_alone_is_a_whole_installation(image: Path, tmp_path: Path) -> None:
+    """ENTRYPOINT and CMD in the copied folder: it serves, its health check says so, and it stops on the STOPSIGNAL."""
+    [entry], command, port = instructions("ENTRYPOINT"), instructions("CMD")[-1], str(free_port())
+    words = [sys.executable, *json.loads(entry)[1:], *json.loads(command)]
+    environment = clean_environment(tmp_path / "home", AGENTLOOP_PORT=port, AGENTLOOP_WEB_PROCESSES="1")
+    check = [sys.executable, *json.loads(instructions("HEALTHCHECK")[0].split("CMD ")[1])[1:]]
+
+    def is_well() -> bool:
+        return subprocess.run(check, cwd=image, env=environment, check=False, timeout=30).returncode == 0
+
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(words, cwd=image, env=environment, stdout=log, stderr=log)
+    try:
+        assert not is_well()
+        until(lambda: is_well() or process.poll() is not None, "the image is well")
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=5).status_code == 200
+    finally:
+        process.send_signal(signal.Signals[instructions("STOPSIGNAL")[0]])
+        code = process.wait(40)
+    assert (code, "AgentLoop runs at" in (tmp_path / "log").read_text()) == (0, True)
+    assert not is_well()
 
 
 def test_a_role_that_does_not_run_is_not_well() -> None:

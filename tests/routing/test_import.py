@@ -200,6 +200,7 @@ def test_one_import_at_a_time_and_it_is_audited(project: Project) -> None:
         cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"import:{project.id}"])
         with pytest.raises(ImportRunning):
             take(project, line())
+        cursor.execute("SELECT pg_advisory_unlock_all()")
     elsewhere.close()
     take(project, line())
     notes = AuditEntry.objects.filter(project=project, act="outcomes.import.end")
