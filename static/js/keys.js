@@ -58,6 +58,8 @@ document.addEventListener("keydown", (event) => {
     if (name === "Escape") event.target.blur();
     return;
   }
+  // Return presses what has the focus.
+  if (name === "Enter" && event.target.closest?.("a, button, summary, input, label")) return;
   if (document.readyState !== "complete" || document.querySelector("dialog[open]")) return;
   const whole = prefix ? `${prefix} ${name}` : name;
   const all = controls();

@@ -19,6 +19,8 @@ from django.utils import timezone
 
 from agentloop.ids import shown
 from agentloop.models import Project
+from review import bulk
+from review.models import BulkAct, SavedView, Turn
 from routing.models import Webhook
 from tests.review.support import Caller, caller_for, make_project, member, settle_index
 
@@ -117,8 +119,10 @@ def acme(db: None) -> dict[str, str]:
     decided = admin("POST", "/api/v1/routing/decide", {"goal": "acme-goal", "task_risk_level": "low"}).body
     history = admin("GET", f"/v1/turns/{judged}/history").body
     hook = Webhook.objects.create(project=project, url="https://hooks.example", encrypted_secret=b"sealed")
+    alice = member(project, "alice", "owner")
+    view = SavedView.objects.create(project=project, owner=alice.ref, name=SECRET, is_shared=True)
+    tagged = bulk.begin(project, alice, BulkAct.TAG, {"tags": [SECRET]}, Turn.objects.of(project).pending())
     settle_index()
-    member(project, "alice", "owner")
     return {
         "project": "acme",
         "turn_id": waiting,
@@ -131,6 +135,8 @@ def acme(db: None) -> dict[str, str]:
         "goal": "acme-goal",
         "trace_id": decided["trace_id"],
         "webhook_id": shown("hook", hook.id),
+        "view_id": view.id.hex,
+        "bulk_id": tagged.shown_id,
         "form": "jsonl",
     }
 
