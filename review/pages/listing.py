@@ -13,7 +13,7 @@ from django.utils import timezone
 from agentloop.actors import Actor
 from agentloop.errors import AppError
 from agentloop.models import Project
-from agentloop.parsing import clean_text
+from agentloop.parsing import as_json_text, clean_text
 from agentloop.sql import run
 from review import figures
 from review.filters import FILTERS, Page, TurnFilter, page_of, read_filter
@@ -245,7 +245,7 @@ def _short(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
-    text = value if isinstance(value, str) else str(value)
+    text = as_json_text(value)
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
