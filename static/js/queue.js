@@ -125,7 +125,9 @@ async function act(form, submitter) {
   const url = isVerdict ? form.action : submitter.formAction;
   const body = new FormData(form, submitter);
   work.dataset.acted = "";
-  await settled(form);
+  // A next turn that is being claimed just now is the one that comes next.
+  clearTimeout(prefetchTimer);
+  await Promise.all([settled(form), fetching]);
   const shown = next;
   next = null;
   if (shown) show(shown);
@@ -290,9 +292,14 @@ function complete(input) {
   known.replaceChildren(...known.all.map((tag) => Object.assign(document.createElement("option"), { value: before + tag })));
 }
 
-document.addEventListener("toggle", (event) => {
-  if (event.target.id === "editor" && event.target.open) event.target.querySelector("textarea").focus();
-}, true);
+// The next key is typed into the editor already, so the cursor must be there before the browser gets to opening it.
+document.addEventListener("click", (event) => {
+  const editor = event.target.closest("#editor > summary")?.parentElement;
+  if (!editor || editor.open) return;
+  event.preventDefault();
+  editor.open = true;
+  editor.querySelector("textarea").focus();
+});
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target.id === "work" && event.detail.shouldSwap) leave(event.detail.target);

@@ -97,7 +97,8 @@ def wait_until_idle() -> None:
     with connection.cursor() as cursor:
         for _ in range(100):
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
             )
             if cursor.fetchone() == (0,):
                 return
