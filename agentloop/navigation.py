@@ -22,7 +22,10 @@ class Entry:
     scope: str = Scope.READ
 
 
-ENTRIES = (Entry("project_overview", "Overview", "o"),)
+ENTRIES = (
+    Entry("project_overview", "Overview", "o"),
+    Entry("queue", "Queue", "q"),
+)
 
 
 @dataclass(frozen=True, slots=True)

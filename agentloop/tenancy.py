@@ -86,6 +86,21 @@ def slug_for(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", folded).strip("-")[:60].strip("-")
 
 
+def names_of_members(project: Project) -> dict[str, str]:
+    """What people are called, by the ref under which claims and acts name them. One query."""
+    actors = (member_actor(member) for member in project.members.select_related("user").order_by("id"))
+    return {actor.ref: actor.label for actor in actors}
+
+
+def actor_of(project: Project, ref: str) -> Actor | None:
+    """The member whom a ref names, with the role they have now; None for one who has left. One query."""
+    kind, _, key = ref.partition(":")
+    if kind != "user" or not key.isdigit():
+        return None
+    member = project.members.select_related("user").filter(user_id=int(key)).first()
+    return member_actor(member) if member else None
+
+
 def create_project(*, name: str, actor: Actor, slug: str | None = None) -> Project:
     slug = slug or slug_for(name)
     if not slug:

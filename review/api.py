@@ -166,6 +166,8 @@ class TurnsView(IntakeView):
     def get(self, request: Request) -> Response:
         wanted = self.filters("limit", "cursor", "sort", "format")
         sort = request.query_params.get("sort", "newest")
+        if sort not in filters.SORTS:
+            raise errors.BadValue("sort", f"takes one of {', '.join(filters.SORTS)}.")
         turns = Turn.objects.of(self.project)
         # These two orders are of the queue, and only its indexes serve them.
         turns = turns.pending() if sort in ("priority", "expiring") or wanted.status == "pending" else turns.visible()

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,8 +28,16 @@ _TIMES = {
     "occurred_before": "occurred_at__lt",
     "expires_before": "expires_at__lt",
 }
+# Spans from now, such as 12h or 7d: unlike a time they still say the same when a filter is kept.
+_SPANS = {
+    "older_than": ("logged_at__lte", -1),
+    "newer_than": ("logged_at__gt", -1),
+    "expires_within": ("expires_at__lte", 1),
+}
+_SPAN = re.compile(r"([1-9][0-9]{0,3})([hd])")
 SORTS = ("priority", "newest", "oldest", "expiring")
-FILTERS = ("status", *_EQUAL, "tag", "signal", "q", *_TIMES, "escalated", "truncated", "min_occurrences")
+_FLAGS = ("escalated", "truncated", "claimed", "snoozed")
+FILTERS = ("status", *_EQUAL, "tag", "signal", "q", *_TIMES, *_SPANS, *_FLAGS, "min_occurrences")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +86,27 @@ def _condition(project_id: UUID, name: str, value: str) -> Any:
         return _text(project_id, value)
     if name in _TIMES:
         return Q(**{_TIMES[name]: time_of(name, value)})
+    if name in _SPANS:
+        return _span(name, value)
     if name == "min_occurrences":
         return Q(occurrences__gte=_whole(name, value))
-    empty = {"escalated": Q(escalated_by=""), "truncated": Q(truncated=[])}[name]
-    return ~empty if _flag(name, value) else empty
+    now = timezone.now()
+    holds = {
+        "escalated": ~Q(escalated_by=""),
+        "truncated": ~Q(truncated=[]),
+        "claimed": ~Q(claimed_by="") & Q(claimed_until__gt=now),
+        "snoozed": Q(snoozed_until__isnull=False, snoozed_until__gt=now),
+    }[name]
+    return holds if _flag(name, value) else ~holds
+
+
+def _span(name: str, value: str) -> Any:
+    match = _SPAN.fullmatch(value)
+    if match is None:
+        raise BadValue(name, "takes hours or days, such as 12h or 7d.")
+    column, sign = _SPANS[name]
+    span = timedelta(hours=int(match[1])) if match[2] == "h" else timedelta(days=int(match[1]))
+    return Q(**{column: timezone.now() + sign * span})
 
 
 def time_of(name: str, value: str) -> datetime:
@@ -157,6 +182,8 @@ _ORDERS: dict[str, tuple[str, ...]] = {
     "newest": ("-id",),
     "oldest": ("id",),
     "expiring": ("expires_at", "id"),
+    # For the dashboard's lists of what is done; the API sorts by the four above.
+    "closed": ("-closed_at", "-id"),
 }
 
 
@@ -171,11 +198,17 @@ def page_of(turns: TurnQuerySet, *, sort: str, limit: int, cursor: str | None) -
     if sort not in _ORDERS:
         raise BadValue("sort", f"takes one of {', '.join(SORTS)}.")
     order = _ORDERS[sort]
+    if sort == "closed":
+        turns = turns.exclude(status=Status.PENDING)
     if cursor:
         turns = turns.filter(_after(order, _read_cursor(cursor, sort)))
     found = list(turns.order_by(*order)[: limit + 1])
     more = len(found) > limit
     return Page(found[:limit], _cursor(sort, order, found[limit - 1]) if more else None)
+
+
+def in_order(turns: TurnQuerySet, sort: str) -> TurnQuerySet:
+    return turns.order_by(*_ORDERS[sort])
 
 
 def _after(order: tuple[str, ...], values: list[Any]) -> Any:
@@ -195,7 +228,8 @@ def _read_cursor(cursor: str, sort: str) -> list[Any]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         made_for, *values = json.loads(base64.urlsafe_b64decode(padded))
-        readers: dict[str, Any] = {"rank": float, "expires_at": datetime.fromisoformat, "id": UUID}
+        time = datetime.fromisoformat
+        readers: dict[str, Any] = {"rank": float, "expires_at": time, "closed_at": time, "id": UUID}
         names = [name.lstrip("-") for name in _ORDERS[sort]]
         if made_for == sort and len(values) == len(names):
             return [readers[name](value) for name, value in zip(names, values, strict=True)]

@@ -461,3 +461,84 @@ class SettledWith(models.Model):
 
     def __str__(self) -> str:
         return f"{self.project_id}: {self.ttl_days} days"
+
+
+class SavedViewQuerySet(models.QuerySet["SavedView"]):
+    def of(self, project: Project) -> Self:
+        return self.filter(project=project)
+
+    def seen_by(self, owner: str) -> Self:
+        """One's own, and those that others share."""
+        return self.filter(Q(owner=owner) | Q(is_shared=True))
+
+
+class SavedView(models.Model):
+    """A list of turns that somebody keeps by name: its filters and order as the address spells them."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = _loose(Project, db_index=False)
+    owner = models.TextField()
+    name = models.CharField(max_length=60)
+    query = models.TextField(blank=True, default="")
+    is_shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = SavedViewQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "owner", "name"], name="view_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class BulkAct(models.TextChoices):
+    VERDICT = "verdict"
+    DISMISS = "dismiss"
+    TAG = "tag"
+
+
+class BulkJob(models.Model):
+    """One act on many turns: chosen once, done in batches, and taken back the same way."""
+
+    class Stage(models.TextChoices):
+        DOING = "doing"
+        DONE = "done"
+        UNDOING = "undoing"
+        UNDONE = "undone"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = _loose(Project, db_index=False)
+    actor = models.TextField()
+    act = models.CharField(max_length=10, choices=BulkAct)
+    params = models.JSONField(default=dict)
+    stage = models.CharField(max_length=10, choices=Stage, default=Stage.DOING)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "-id"], name="bulk_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.act} by {self.actor}"
+
+    @property
+    def shown_id(self) -> str:
+        return shown("bulk", self.id)
+
+
+class BulkItem(models.Model):
+    """One turn of a bulk act: waiting, done (`act_id`), or left as it was (`problem`)."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project, db_index=False)
+    job = models.ForeignKey(BulkJob, models.CASCADE, related_name="items", db_index=False)
+    turn_id = models.UUIDField()
+    act_id = models.UUIDField(null=True)
+    problem = models.TextField(blank=True, default="")
+    is_undone = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "turn_id"], name="bulk_turn_once")]
+
+    def __str__(self) -> str:
+        return f"{self.turn_id} of {self.job_id}"

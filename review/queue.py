@@ -22,7 +22,7 @@ from agentloop.models import Project
 from agentloop.sql import run
 from review import errors, notices
 from review.figures import pending_count
-from review.filters import TurnFilter
+from review.filters import TurnFilter, in_order
 from review.models import Draft, Occurrence, QueueAct, Skip, Status, Turn, TurnRedirect
 from review.priority import rank_of
 
@@ -196,14 +196,14 @@ def _turn_of(row: Sequence[Any]) -> Turn:
     return Turn.from_db(connection.alias, _COLUMNS, values)
 
 
-def claim_matching(project: Project, actor: Actor, filters: TurnFilter) -> Done:
-    """Takes the most urgent turn that a filter lets through. Never a random one: it would not match."""
+def claim_matching(project: Project, actor: Actor, filters: TurnFilter, sort: str = "priority") -> Done:
+    """Takes the first turn that a filter lets through. Never a random one: it would not match."""
     free_lapsed(project)
     with transaction.atomic():
         turns = filters.apply(Turn.objects.of(project).pending().unclaimed().awake())
         if not actor.is_owner:
             turns = turns.filter(escalated_by="")
-        turns = turns.by_priority().select_for_update(skip_locked=True, of=("self",))
+        turns = in_order(turns, sort).select_for_update(skip_locked=True, of=("self",))
         skipped = Skip.objects.filter(project=project, actor=actor.ref).values("turn_id")
         turn = turns.exclude(id__in=skipped).first() or turns.filter(id__in=skipped).first()
         if turn is None:
@@ -321,6 +321,27 @@ def dismiss(project: Project, actor: Actor, turn_id: UUID, reason: str = "", tok
         reason = masked_text(project, reason)[:500]
         audit.note(project, actor, "turn.dismiss", turn.shown_id)
         return _close(turn, actor, "dismiss", {}, status=Status.DISMISSED, dismissed_reason=reason)
+
+
+def tag(project: Project, actor: Actor, turn_id: UUID, tags: Sequence[str]) -> Done:
+    """Adds tags to a turn that waits, whoever holds it: it changes nothing that they are judging."""
+    with transaction.atomic():
+        turn = _pending(project, turn_id)
+        added = [name for name in dict.fromkeys(tags) if name and name not in turn.tags]
+        act = QueueAct.objects.create(
+            project=project, subject_id=turn.id, actor=actor.ref, act="tag", details={"tags_added": added}
+        )
+        turn.tags = [*turn.tags, *added]
+        turn.save(update_fields=["tags"])
+        mark_stale(turn)
+        return Done(turn, act)
+
+
+def untag(turn: Turn, tags: Sequence[str]) -> None:
+    """Takes tags away from a locked turn again."""
+    turn.tags = [name for name in turn.tags if name not in tags]
+    turn.save(update_fields=["tags"])
+    mark_stale(turn)
 
 
 def close_reviewed(turn: Turn, actor: Actor, annotation_id: UUID) -> Done:

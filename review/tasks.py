@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from review import upkeep
+from review import bulk, upkeep
 
 
 @shared_task
@@ -23,3 +23,8 @@ def end_retention() -> None:
 @shared_task
 def reconcile_counters() -> None:
     upkeep.reconcile_counters()
+
+
+@shared_task
+def go_on_with_bulk_acts() -> None:
+    bulk.go_on()

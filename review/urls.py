@@ -4,6 +4,7 @@ from django.urls import path
 
 from review import api as views
 from review import export_api as exports
+from review.pages import lists, queue
 
 api = [
     path("v1/turns", views.TurnsView.as_view(), name="turns"),
@@ -29,4 +30,28 @@ api = [
     path("v1/export/annotations.<str:form>", exports.AnnotationExportView.as_view(), name="export_annotations"),
     path("v1/erasure", views.ErasureView.as_view(), name="erasure"),
     path("v1/stats", views.StatsView.as_view(), name="stats"),
+]
+
+# Below `/p/<project>/` alone: pages for members.
+pages = [
+    path("queue/", queue.queue_page, name="queue"),
+    path("queue/next/", queue.queue_next, name="queue_next"),
+    path("queue/turns/<str:turn_id>/", queue.queue_turn, name="queue_turn"),
+    path("queue/turns/<str:turn_id>/claim/", queue.queue_claim, name="queue_claim"),
+    path("queue/turns/<str:turn_id>/heartbeat/", queue.queue_heartbeat, name="queue_heartbeat"),
+    path("queue/turns/<str:turn_id>/release/", queue.queue_release, name="queue_release"),
+    path("queue/turns/<str:turn_id>/draft/", queue.queue_draft, name="queue_draft"),
+    path("queue/turns/<str:turn_id>/verdict/", queue.queue_verdict, name="queue_verdict"),
+    path("queue/turns/<str:turn_id>/skip/", queue.queue_skip, name="queue_skip"),
+    path("queue/turns/<str:turn_id>/snooze/", queue.queue_snooze, name="queue_snooze"),
+    path("queue/turns/<str:turn_id>/escalate/", queue.queue_escalate, name="queue_escalate"),
+    path("queue/turns/<str:turn_id>/dismiss/", queue.queue_dismiss, name="queue_dismiss"),
+    path("queue/turns/<str:turn_id>/reopen/", queue.queue_reopen, name="queue_reopen"),
+    path("queue/views/", lists.queue_views, name="queue_views"),
+    path("queue/views/<str:view_id>/delete/", lists.queue_view_delete, name="queue_view_delete"),
+    path("queue/bulk/", lists.queue_bulk, name="queue_bulk"),
+    path("queue/bulk/run/", lists.queue_bulk_run, name="queue_bulk_run"),
+    path("queue/bulk/<str:bulk_id>/", lists.queue_bulk_job, name="queue_bulk_job"),
+    path("queue/bulk/<str:bulk_id>/undo/", lists.queue_bulk_undo, name="queue_bulk_undo"),
+    path("queue/acts/<str:act_id>/undo/", queue.queue_undo, name="queue_undo"),
 ]

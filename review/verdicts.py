@@ -26,7 +26,7 @@ from review.models import (
     Skip,
     Turn,
 )
-from review.queue import against_new_twins, check_hold, close_reviewed, find_turn, restore, save_draft
+from review.queue import against_new_twins, check_hold, close_reviewed, find_turn, restore, save_draft, untag
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +330,8 @@ def _later_acts(act: QueueAct) -> models.QuerySet[QueueAct]:
 def _take_back(project: Project, actor: Actor, act: QueueAct, turn: Turn | None) -> None:
     if "annotation" in act.details:
         _take_back_annotation(project, actor, act)
+    if turn is not None and act.act == "tag":
+        untag(turn, act.details["tags_added"])
     if turn is not None and act.before:
         act.details |= restore(turn, act.before, project)
         _take_back_extras(project, act, turn)

@@ -58,6 +58,8 @@ document.addEventListener("keydown", (event) => {
     if (name === "Escape") event.target.blur();
     return;
   }
+  // Return presses what has the focus.
+  if (name === "Enter" && event.target.closest?.("a, button, summary, input, label")) return;
   if (document.readyState !== "complete" || document.querySelector("dialog[open]")) return;
   const whole = prefix ? `${prefix} ${name}` : name;
   const all = controls();
@@ -88,8 +90,8 @@ function fill() {
     const value = document.createElement("dd");
     const button = document.createElement("button");
     button.type = "button";
-    button.setAttribute("aria-label", `${one.label}: ${one.key}. Change`);
-    button.append(...shownKey(one.key).map((part) => Object.assign(document.createElement("kbd"), { textContent: part })));
+    button.setAttribute("aria-label", `${one.label}: ${shownKey(one.key).join(" ")}. Change`);
+    button.append(...shownKey(one.key).flatMap((part) => [Object.assign(document.createElement("kbd"), { textContent: part }), " "]));
     button.addEventListener("click", () => {
       recording = { act: one.act, button };
       button.setAttribute("aria-pressed", "true");

@@ -19,6 +19,8 @@ from django.utils import timezone
 
 from agentloop.ids import shown
 from agentloop.models import OutboxMessage, Project, Webhook
+from review import bulk
+from review.models import BulkAct, SavedView, Turn
 from tests.review.support import Caller, caller_for, make_project, member, settle_index
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -119,8 +121,10 @@ def acme(db: None) -> dict[str, str]:
     history = admin("GET", f"/v1/turns/{judged}/history").body
     hook = Webhook.objects.create(project=project, url="https://hooks.example", encrypted_secret=b"sealed")
     told = OutboxMessage.objects.create(project=project, webhook=hook, event="rollback", body={})
+    alice = member(project, "alice", "owner")
+    view = SavedView.objects.create(project=project, owner=alice.ref, name=SECRET, is_shared=True)
+    tagged = bulk.begin(project, alice, BulkAct.TAG, {"tags": [SECRET]}, Turn.objects.of(project).pending())
     settle_index()
-    member(project, "alice", "owner")
     return {
         "project": "acme",
         "turn_id": waiting,
@@ -134,6 +138,8 @@ def acme(db: None) -> dict[str, str]:
         "trace_id": decided["trace_id"],
         "webhook_id": shown("hook", hook.id),
         "delivery_id": shown("delivery", told.id),
+        "view_id": view.id.hex,
+        "bulk_id": tagged.shown_id,
         "form": "jsonl",
     }
 

@@ -1,0 +1,142 @@
+"""One turn on the reviewer's desk: what the page shows of it and of all that stands around it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+
+from agentloop.actors import Actor
+from agentloop.models import Project, Scope
+from review import memories
+from review.around import Around, around
+from review.markdown import rendered
+from review.models import FailureCategory, Rating, RootCause, Status, Turn
+from review.pages.listing import signal_chips
+from review.priority import explain
+
+SIMILAR = 3
+FOLD_FROM = 2_400
+ROOT_CAUSES = {
+    RootCause.CONTEXT: "Context: what it was given",
+    RootCause.PROMPT: "Prompt: what it was told",
+    RootCause.MODEL: "Model: what it made of it",
+    RootCause.TOOL: "Tool: what it used",
+}
+ACT_WORDS = {
+    "claim": "claimed it",
+    "release": "gave it back",
+    "skip": "skipped it",
+    "snooze": "snoozed it",
+    "escalate": "flagged it for the owners",
+    "dismiss": "dismissed it",
+    "reopen": "put it back into the queue",
+    "verdict": "judged it",
+    "annotate": "said what they think",
+    "edit": "changed a verdict",
+    "tag": "tagged it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Whether this reader may act on the turn now. `kind`: mine, free, other, owners, closed, or reader."""
+
+    kind: str
+    holder: str = ""
+    token: int | None = None
+
+    @property
+    def may_act(self) -> bool:
+        return self.kind in ("mine", "free")
+
+
+def hold_of(turn: Turn, actor: Actor, people: dict[str, str]) -> Hold:
+    is_held = bool(turn.claimed_by) and turn.claimed_until is not None and turn.claimed_until > timezone.now()
+    if turn.status != Status.PENDING:
+        return Hold("closed")
+    if is_held and turn.claimed_by != actor.ref:
+        return Hold("other", people.get(turn.claimed_by, turn.claimed_by))
+    if not actor.may(Scope.REVIEW):
+        return Hold("reader")
+    if is_held:
+        return Hold("mine", token=turn.claim_token)
+    if turn.escalated_by and not actor.is_owner:
+        return Hold("owners", people.get(turn.escalated_by, turn.escalated_by))
+    return Hold("free")
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    reason: str
+    points: float
+    share: float
+
+
+def why(turn: Turn) -> tuple[list[Why], float]:
+    """Each reason's points and its share of all points, with the priority that they add up to."""
+    points = explain(turn.reasons, turn.occurrences, turn.logged_at, timezone.now())
+    whole = sum(abs(amount) for _, amount in points) or 1.0
+    reasons = [Why(reason, amount, round(100 * abs(amount) / whole, 1)) for reason, amount in points if amount]
+    return reasons, round(sum(amount for _, amount in points), 2)
+
+
+def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, is_raw: bool = False) -> dict[str, Any]:
+    """What `review/queue/_work.html` shows. Two queries: what stands around the turn, and similar corrections."""
+    context = around(project, turn, actor.ref)
+    reasons, priority = why(turn)
+    return {
+        "turn": turn,
+        "hold": hold_of(turn, actor, people),
+        "around": context,
+        "is_raw": is_raw,
+        "question_html": rendered(turn.question),
+        "response_html": rendered(turn.response),
+        "folds_question": len(turn.question) > FOLD_FROM,
+        "folds_response": len(turn.response) > FOLD_FROM,
+        "signals": signal_chips(turn),
+        "why": reasons,
+        "priority": priority,
+        "similar": _similar(project, turn),
+        "acts": [_act_line(act, people) for act in context.acts],
+        "undoable": _undoable(context, actor),
+        "form": _form_of(turn, context),
+        "escalated_by": people.get(turn.escalated_by, turn.escalated_by),
+        "ratings": [(value, label, str(place)) for place, (value, label) in enumerate(Rating.choices, 1)],
+        "root_causes": list(ROOT_CAUSES.items()),
+        "failure_categories": [(value, label) for value, label in FailureCategory.choices],
+    }
+
+
+def _similar(project: Project, turn: Turn) -> list[dict[str, Any]]:
+    """Corrections of like questions; what shares only a few words with this one says little about it."""
+    found = memories.search(project, turn.question[:2_000], limit=SIMILAR)
+    return [memory for memory in found if memory["score"] >= 0.4]
+
+
+def _act_line(act: dict[str, Any], people: dict[str, str]) -> dict[str, Any]:
+    return {**act, "who": people.get(act["actor"], act["actor"]), "did": ACT_WORDS.get(act["act"], act["act"])}
+
+
+def _undoable(context: Around, actor: Actor) -> str | None:
+    """The latest act that this reader may take back: their own, or anybody's for an owner."""
+    standing = [act for act in context.acts if not act["undone_at"] and not act["is_word"]]
+    latest = standing[0] if standing else None
+    if latest is None or latest["act"] == "claim" or not actor.may(Scope.REVIEW):
+        return None
+    return f"act_{latest['id'].replace('-', '')}" if latest["actor"] == actor.ref or actor.is_owner else None
+
+
+def _form_of(turn: Turn, context: Around) -> dict[str, Any]:
+    """The verdict's fields, as the draft left them; the correction begins as the response."""
+    body = context.draft["body"] if context.draft else {}
+    tags = body.get("tags")
+    return {
+        "rating": body.get("rating") or "",
+        "correction": body.get("correction") or turn.response,
+        "is_corrected": bool(body.get("correction")),
+        "root_cause": body.get("root_cause") or "",
+        "failure_category": body.get("failure_category") or "",
+        "tags": ", ".join(str(tag) for tag in tags) if isinstance(tags, list) else "",
+        "comment": body.get("comment") or "",
+        "saved_at": context.draft["saved_at"] if context.draft else None,
+    }
