@@ -100,7 +100,8 @@ _PUNTS = re.compile(
     r"""
     \bi(?:'m|\s+am)\s+(?:not\s+(?:able|sure|certain|familiar|aware)|unable|afraid\s+i)\b
     | \bi\s+(?:do\s*n[o']?t|don't|cannot|can't|could\s*n[o']?t|couldn't)\s+(?:currently\s+|really\s+|seem\s+to\s+)?
-      (?:know|have\s+(?:access|information|that|enough|any|details|the\s+(?:answer|information))|help\s+(?:you\s+)?with
+      (?:know|have\s+(?:access|information|that|enough|any|details|the\s+(?:answer|information))
+      |help\s+(?:you\s+)?with
       |find|answer|provide|assist|access|see\s+any|determine|say\s+for|confirm|verify)\b
     | \b(?:please\s+)?(?:contact|reach\s+out\s+to|call|e?-?mail|consult|check\s+with|speak\s+(?:to|with))\s+
       (?:our\s+|the\s+|your\s+|a\s+|an\s+|customer\s+|human\s+|local\s+)*(?:support|customer\s+service|help\s*desk|team
@@ -127,7 +128,8 @@ _PUNTS = re.compile(
       \b(?:helfen|beantworten|finden|sagen|zugreifen|bestatigen|weiterhelfen|geben)\b
     | \bich\s+weiss\s+(?:es\s+|das\s+)?(?:leider\s+)?nicht\b | \bich\s+bin\s+(?:mir\s+)?nicht\s+sicher\b
     | \bich\s+habe\s+(?:leider\s+)?(?:keinen\s+zugriff|keine\s+information\w*|keine\s+daten)
-    | \bals\s+(?:ki|sprachmodell)\b | \bwenden\s+sie\s+sich\b.{0,25}\b(?:support|kundendienst|kundenservice|team|filiale)
+    | \bals\s+(?:ki|sprachmodell)\b | \bwenden\s+sie\s+sich\b.{0,25}
+      \b(?:support|kundendienst|kundenservice|team|filiale)
     """,
     re.VERBOSE,
 )
@@ -159,7 +161,8 @@ _UNITS = (
 )
 _CLAIMS = re.compile(
     rf"""
-    (?:[$€£¥₹]|r\$|us\$|\b(?:usd|eur|brl|gbp|chf|mxn))\s?\d | \d[\d.,]{{0,15}}\s?(?:[$€£¥%]|(?:usd|eur|brl|gbp|chf|mxn)\b
+    (?:[$€£¥₹]|r\$|us\$|\b(?:usd|eur|brl|gbp|chf|mxn))\s?\d | \d[\d.,]{{0,15}}\s?(?:[$€£¥%]
+      |(?:usd|eur|brl|gbp|chf|mxn)\b
       |(?:dollars?|euros?|pounds?|reais|real|pesos?|dolares|francs?|franken|cents?|centavos?)\b)
     | \b\d{{1,4}}[/.\-]\d{{1,2}}[/.\-]\d{{1,4}}\b
     | \b\d{{1,2}}(?:st|nd|rd|th|er|\.)?\s+(?:de\s+|of\s+)?(?:{_MONTHS}|may)\b | \b(?:{_MONTHS}|may)\s+\d{{1,2}}\b
