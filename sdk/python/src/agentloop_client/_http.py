@@ -141,9 +141,14 @@ AsyncTransport = Union["httpx.AsyncClient", Callable[[], "httpx.AsyncClient"], N
 
 
 class Http:
-    """Sends over httpx, which is imported at the first request: importing us costs an agent next to nothing."""
+    """Sends over httpx, which is imported when the first client is made: importing us costs an agent next to nothing.
+
+    Not later, in the thread that sends: other libraries look into `sys.modules` for it, and would find half of it.
+    """
 
     def __init__(self, settings: Settings, given: Transport = None) -> None:
+        import httpx  # noqa: F401
+
         self._settings, self._given = settings, given
         self._begin()
 
@@ -231,6 +236,8 @@ class AsyncHttp:
     """The same, awaited. One httpx client for each event loop: its connections belong to the loop."""
 
     def __init__(self, settings: Settings, given: AsyncTransport = None) -> None:
+        import httpx  # noqa: F401
+
         self._settings, self._given = settings, given
         self._client: httpx.AsyncClient | None = None
         self._loop: Any = None
