@@ -79,5 +79,5 @@ def no_threads_left() -> Iterator[None]:
     """A client that was closed leaves no thread behind."""
     yield
     for thread in threading.enumerate():
-        if thread.name.startswith("agentloop-"):
+        if thread.name.startswith("agentloop-courier"):
             thread.join(5)

@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -292,14 +291,12 @@ for child in children:
 def test_an_idle_client_has_no_thread(server: u.Unkind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_courier, "IDLE_SECONDS", 0.05)
 
-    def threads() -> list[threading.Thread]:
-        return [thread for thread in threading.enumerate() if thread.name == "agentloop-courier"]
-
     with AgentLoop("al_key", server.url) as loop:
         for number in range(3):
             loop.log_turn(f"question {number}", "a")
+            thread = loop._courier._thread
             assert loop.flush(5)
-            [thread] = threads()
+            assert thread is not None
             thread.join(5)
-            assert threads() == []
+            assert loop._courier._thread is None
     assert len(server.stored) == 3

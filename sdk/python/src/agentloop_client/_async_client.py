@@ -94,7 +94,7 @@ class AsyncAgentLoop(Speaker):
                 return await self._log_and_wait(turn)
             self.post("turns", turn)
         except Exception as error:
-            self._trouble(error)
+            self.trouble(error)
         return None
 
     async def _log_and_wait(self, turn: Mapping[str, Any]) -> LoggedTurn | None:
@@ -129,7 +129,7 @@ class AsyncAgentLoop(Speaker):
         try:
             return messages.read_memories(await self.call(messages.search_request(query, limit, user_id, tags)))
         except Exception as error:
-            self._trouble(error)
+            self.trouble(error)
             return []
 
     async def annotate(
@@ -161,7 +161,7 @@ class AsyncAgentLoop(Speaker):
         try:
             return messages.read_annotation(await self.call(messages.annotate_request(given, idempotency_key)))
         except Exception as error:
-            self._trouble(error)
+            self.trouble(error)
             return None
 
     # --- the way to the server, for the routing side as well ----------------------------------------------------
@@ -169,7 +169,7 @@ class AsyncAgentLoop(Speaker):
     def post(self, lane: str, message: Mapping[str, Any]) -> bool:
         """Hands a message to the background; whether it is sure of its place."""
         if self._courier.is_closed or not self.settings.api_key:
-            self._trouble(errors.Closed() if self._courier.is_closed else errors.NotConfigured())
+            self.trouble(errors.Closed() if self._courier.is_closed else errors.NotConfigured())
             return False
         kept = self._courier.put(lane, encode(message))
         if not kept and self.settings.strict:

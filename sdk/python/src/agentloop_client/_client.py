@@ -98,7 +98,7 @@ class AgentLoop(Speaker):
                 return self._log_and_wait(turn)
             self.post("turns", turn)
         except Exception as error:
-            self._trouble(error)
+            self.trouble(error)
         return None
 
     def _log_and_wait(self, turn: Mapping[str, Any]) -> LoggedTurn | None:
@@ -133,7 +133,7 @@ class AgentLoop(Speaker):
         try:
             return messages.read_memories(self.call(messages.search_request(query, limit, user_id, tags)))
         except Exception as error:
-            self._trouble(error)
+            self.trouble(error)
             return []
 
     def annotate(
@@ -165,7 +165,7 @@ class AgentLoop(Speaker):
         try:
             return messages.read_annotation(self.call(messages.annotate_request(given, idempotency_key)))
         except Exception as error:
-            self._trouble(error)
+            self.trouble(error)
             return None
 
     # --- the way to the server, for the routing side as well ----------------------------------------------------
@@ -173,7 +173,7 @@ class AgentLoop(Speaker):
     def post(self, lane: str, message: Mapping[str, Any]) -> bool:
         """Hands a message to the background; whether it is sure of its place."""
         if self._courier.is_closed or not self.settings.api_key:
-            self._trouble(errors.Closed() if self._courier.is_closed else errors.NotConfigured())
+            self.trouble(errors.Closed() if self._courier.is_closed else errors.NotConfigured())
             return False
         kept = self._courier.put(lane, encode(message))
         if not kept and self.settings.strict:
@@ -185,6 +185,15 @@ class AgentLoop(Speaker):
         if not self.settings.api_key:
             raise errors.NotConfigured
         return self._http.call(request, timeout)
+
+    def ask(self, request: Request, expected: str, timeout: float | None = None) -> dict[str, Any]:
+        """A request's answer, which has a member of the expected name. Raises whatever went wrong."""
+        answer = self.call(request, timeout)
+        if answer.error is not None:
+            raise answer.error
+        if expected not in answer.body:
+            raise errors.BadAnswer(status=answer.status)
+        return answer.body
 
     # --- the end -----------------------------------------------------------------------------------------------
 

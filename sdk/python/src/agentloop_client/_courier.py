@@ -122,9 +122,7 @@ class Courier:
             with suppress(Exception):
                 wait = self._pass()
             if self.is_closed or self._ends_idle(wait):
-                break
-        if self.is_closed:
-            self._http.close()
+                return
 
     def _pass(self, deadline: float | None = None) -> float | None:
         """Sends all that is due, one at a time; answers the seconds until more is, if anything waits."""

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
@@ -140,25 +141,38 @@ AsyncTransport = Union["httpx.AsyncClient", Callable[[], "httpx.AsyncClient"], N
 
 
 class Http:
-    """Sends over httpx, which is imported at the first request: importing us costs an agent next to nothing."""
+    """Sends over httpx, which is imported when the first client is made: importing us costs an agent next to nothing.
+
+    Not later, in the thread that sends: other libraries look into `sys.modules` for it, and would find half of it.
+    """
 
     def __init__(self, settings: Settings, given: Transport = None) -> None:
+        import httpx  # noqa: F401
+
         self._settings, self._given = settings, given
+        self._begin()
+
+    def _begin(self) -> None:
         self._client: httpx.Client | None = None
-        self._opening = threading.Lock()
+        self._guard = threading.Lock()
+        self._borrowers = 0
+        self._is_closed = False
 
     def send(self, request: Request, timeout: float | None = None) -> Answer:
         seconds = self._settings.timeout if timeout is None else timeout
         deadline = time.monotonic() + seconds
         try:
-            with self._opened().stream(
-                request.method,
-                self._settings.base_url + request.path,
-                content=request.body,
-                headers=headers_of(self._settings, request),
-                timeout=max(0.001, seconds),
-                follow_redirects=False,
-            ) as response:
+            with (
+                self._borrowed() as client,
+                client.stream(
+                    request.method,
+                    self._settings.base_url + request.path,
+                    content=request.body,
+                    headers=headers_of(self._settings, request),
+                    timeout=max(0.001, seconds),
+                    follow_redirects=False,
+                ) as response,
+            ):
                 content = b"".join(_within(response.iter_bytes(), deadline))
                 return read_answer(response.status_code, response.headers, content)
         except errors.AgentLoopError as error:
@@ -178,32 +192,52 @@ class Http:
                 time.sleep(wait)
         return answer
 
-    def _opened(self) -> httpx.Client:
+    @contextmanager
+    def _borrowed(self) -> Iterator[httpx.Client]:
         import httpx
 
-        with self._opening:
+        with self._guard:
+            if self._is_closed:
+                raise errors.Closed
             if self._client is None:
                 given = self._given
                 self._client = given if isinstance(given, httpx.Client) else given() if given else httpx.Client()
-            return self._client
+            client = self._client
+            self._borrowers += 1
+        try:
+            yield client
+        finally:
+            with self._guard:
+                self._borrowers -= 1
+            self._close_if_unused()
 
     def close(self) -> None:
-        """Closes what we opened; what was handed in is its owner's."""
-        client, self._client = self._client, None
+        """Closes what we opened, as soon as nobody waits for an answer. Nothing is opened again."""
+        self._is_closed = True
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        with self._guard:
+            if not self._is_closed or self._borrowers:
+                return
+            client, self._client = self._client, None
+        # What was handed in is its owner's.
         if client is not None and client is not self._given:
             client.close()
 
     def forget(self) -> None:
         """After a fork: the parent's connections are the parent's, and no word may go over them."""
-        self._client, self._opening = None, threading.Lock()
         if self._given is not None and not callable(self._given):
             self._given = None
+        self._begin()
 
 
 class AsyncHttp:
     """The same, awaited. One httpx client for each event loop: its connections belong to the loop."""
 
     def __init__(self, settings: Settings, given: AsyncTransport = None) -> None:
+        import httpx  # noqa: F401
+
         self._settings, self._given = settings, given
         self._client: httpx.AsyncClient | None = None
         self._loop: Any = None

@@ -173,7 +173,7 @@ class Speaker:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.warnings = settings, Warnings()
         if not settings.api_key:
-            self._trouble(errors.NotConfigured())
+            self.trouble(errors.NotConfigured())
 
     def feedback_url(
         self,
@@ -209,17 +209,17 @@ class Speaker:
         try:
             return bool(condition() if callable(condition) else condition)
         except Exception as error:
-            self._trouble(errors.BadArgument(f"A condition of log_turn_if broke: {type(error).__name__}."), error)
+            self.trouble(errors.BadArgument(f"A condition of log_turn_if broke: {type(error).__name__}."), error)
             return False
 
     def _drawn(self, rate: float, turn: Mapping[str, Any]) -> bool:
         try:
             return is_sampled(rate, str(turn.get("session_id") or turn.get("user_id") or ""))
         except Exception as error:
-            self._trouble(errors.BadArgument("The rate of a sample is a number from 0 to 1."), error)
+            self.trouble(errors.BadArgument("The rate of a sample is a number from 0 to 1."), error)
             return False
 
-    def _trouble(self, error: Exception, cause: BaseException | None = None) -> None:
+    def trouble(self, error: Exception, cause: BaseException | None = None) -> None:
         """Raises where that was asked for; else tells the log, without a word of content."""
         if self.settings.strict:
             raise error from cause
