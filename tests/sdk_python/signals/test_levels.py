@@ -340,7 +340,7 @@ def test_a_sessions_end_is_marked_as_inferred(signals: Signals, told: Told, goal
     for message in ("No, that's wrong", "still wrong", "Perfect, thank you!", "Great, that works"):
         signals.report_user_turn(session_id, message)
     assert signals.report_session_end(session_id) == "improving"
-    row = told(trace)[-1]
+    [row] = [row for row in told(trace) if row["metadata"]["signal_type"] == "session_end"]
     assert (row["source"], row["success"], row["raw_evidence"]) == ("inferred", True, "session_end_inferred")
     assert row["metadata"]["momentum"] == "improving"
     assert signals.report_session_end(session_id) is None

@@ -292,7 +292,7 @@ class Signals:
             "signal_type": kind,
             "signal_source": source,
             "strength": strength,
-            "occurred_at": round(time.time(), 3),
+            "occurred_at": round(time.time(), 6),
             "idempotency_key": secrets.token_hex(16),
             **more,
         }
