@@ -1,5 +1,6 @@
 """The three levels against a running server: evidence lands on the right trace, and no text leaves unasked."""
 
+import asyncio
 import json
 import multiprocessing
 import threading
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from agentloop_client import AgentLoop
+from agentloop_client import AgentLoop, AsyncAgentLoop
 from agentloop_client.signals import ChatModel, MemoryStore, Reading, Signals, Use, classify
 
 from tests.sdk_python.conftest import Home
@@ -279,6 +280,20 @@ def test_the_agent_does_not_wait_for_the_model(loop: AgentLoop, told: Told, goal
     may_answer.set()
     assert signals.flush()
     assert told(first) == told(second) == []
+
+
+def test_an_awaited_client_sends_from_its_own_loop(home: Home, told: Told, goal: str, session_id: str) -> None:
+    async def agent() -> str:
+        async with AsyncAgentLoop(home.api_key, home.url) as client:
+            signals = Signals(client, model=lambda prompt: "reject 0.9")
+            trace = signals.report_pipeline(session_id, goal, "", "", "gpt-4o")
+            signals.report_user_turn(session_id, UNCLEAR)
+            assert await asyncio.to_thread(signals.flush)
+            assert await client.flush()
+            return trace
+
+    [row] = told(asyncio.run(agent()))
+    assert row["metadata"]["dimension.read_by"] == "model"
 
 
 # --- level 3 -----------------------------------------------------------------------------------------------------

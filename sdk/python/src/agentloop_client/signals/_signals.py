@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import threading
@@ -163,26 +164,38 @@ class Signals:
         if session is None:
             log.debug("AgentLoop: a message of no known session.")
             return reading
-        trace = session.trace_id
-        needs_model = self._model is not None and reading.confidence < SURE and not session.has_acted
-        if not (needs_model and self._background.put(lambda: self._ask(session_id, trace, reading, user_message))):
-            self._conclude(session_id, trace, reading, user_message)
+        if self._model is None or reading.confidence >= SURE or session.has_acted:
+            self._conclude(session_id, session.trace_id, reading, user_message)
+        else:
+            self._ask_later(self._model, session_id, session.trace_id, reading, user_message)
         return reading
 
-    def _ask(self, session_id: str, trace: str, reading: Reading, message: str) -> None:
-        """In the background. A model that fails or says nothing leaves the heuristic's word."""
+    def _ask_later(self, model: Model, session_id: str, trace: str, reading: Reading, message: str) -> None:
+        """Asks the model in the background. A model that fails or says nothing leaves the heuristic's word.
+
+        What came of it is sent where the agent runs: on its event loop, if it has one.
+        """
+        loop = _running_loop()
+
+        def work() -> None:
+            found = self._asked(model, session_id, message) or reading
+            if loop is None or loop.is_closed():
+                self._conclude(session_id, trace, found, message)
+            else:
+                loop.call_soon_threadsafe(self._conclude, session_id, trace, found, message)
+
+        if not self._background.put(work):
+            self._conclude(session_id, trace, reading, message)
+
+    def _asked(self, model: Model, session_id: str, message: str) -> Reading | None:
         answer = self._answers.get(session_id) or {}
-        found = None
         try:
-            if self._model is not None:
-                found = ask(self._model, message, answer.get("output", ""))
+            return ask(model, message, answer.get("output", ""))
         except Exception as error:
             log.warning("AgentLoop: the model that reads messages failed: %s.", type(error).__name__)
-        try:
-            self._conclude(session_id, trace, found or reading, message)
-        except Exception as error:
-            log.warning("AgentLoop: a signal was lost: %s.", type(error).__name__)
+            return None
 
+    @_harmless(None)
     def _conclude(self, session_id: str, trace: str, reading: Reading, message: str) -> None:
         """Remembers a reading, and sends it if it is a verdict that is sure enough and nothing better is known."""
         with self._guard:
@@ -312,6 +325,13 @@ class Signals:
             self._sessions.put(session_id, session.record(), SESSION_SECONDS)
         except Exception as error:
             log.warning("AgentLoop: the store of sessions failed: %s.", type(error).__name__)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _about(session_id: str, session: Session) -> dict[str, Any]:
