@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "sdk" / "python" / "src"))
 from agentloop_client.signals import classify  # noqa: E402
 
 MESSAGES = ROOT / "tests" / "sdk_python" / "signals" / "messages.jsonl"
-SURE = 0.85
+SURE, SENT = 0.85, 0.7
 VERDICTS = ("accept", "reject")
 BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.85), (0.85, 0.95), (0.95, 1.01))
 PUBLISHED = """
@@ -158,6 +158,8 @@ def main(quick: bool = False) -> list[str]:
     for name, measure in (
         ("precision of verdicts at 0.85", precision),
         ("recall of verdicts at 0.85", recall),
+        ("precision of verdicts at 0.70, which are sent", lambda rows: precision(rows, SENT)),
+        ("recall of verdicts at 0.70", lambda rows: recall(rows, SENT)),
         ("precision of verdicts at any confidence", lambda rows: precision(rows, 0.0)),
         ("recall of verdicts at any confidence", lambda rows: recall(rows, 0.0)),
         ("messages settled without a model", settled),

@@ -92,6 +92,7 @@ class Signals:
         self._is_strict = bool(getattr(getattr(loop, "settings", None), "strict", False))
         self._guard = threading.RLock()
         outlive_forks(self)
+        classify("")  # Reads the cues now, some 30 ms, so that no message waits for it.
 
     def after_fork(self) -> None:
         self._guard = threading.RLock()
