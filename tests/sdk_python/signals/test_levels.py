@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from agentloop_client import AgentLoop, AsyncAgentLoop
+from agentloop_client import AgentLoop, AsyncAgentLoop, Router, set_default_client
+from agentloop_client import signals as functions
 from agentloop_client.signals import ChatModel, MemoryStore, Reading, Signals, Use, classify
 
 from tests.sdk_python.conftest import Home
@@ -70,6 +71,33 @@ def test_a_plain_rejection_is_the_users_word(signals: Signals, told: Told, goal:
     [row] = told(result["trace_id"])
     assert (row["source"], row["success"], row["score"], row["confidence"]) == ("user", False, 0.0, 1.0)
     assert row["raw_evidence"] == "too short"
+
+
+def test_a_routers_trace_can_be_tracked(home: Home, loop: AgentLoop, signals: Signals, goal: str) -> None:
+    trace = Router(goal, ["gpt-4o"], client=loop).start_trace()
+    assert signals.track_run(trace) == signals.track_run(trace.choice)
+    assert signals.user_rejected()
+    trace.report(success=True)
+    assert loop.flush()
+    [found] = home.get(f"/api/v1/routing/traces/{trace.trace_id}")["outcomes"]
+    assert (found["model_id"], found["success"], found["source"]) == ("gpt-4o", False, "user")
+
+
+def test_functions_speak_for_the_default_client(loop: AgentLoop, told: Told, goal: str, session_id: str) -> None:
+    set_default_client(loop)
+    try:
+        trace = functions.report_pipeline(session_id, goal, "", "", "gpt-4o")
+        assert functions.report_user_turn(session_id, "No, that's wrong").kind == "reject"
+        assert functions.report_action(session_id, "output_copied")
+        assert functions.observe_use("a b", "a b", session_id=session_id).score == 1.0
+        assert functions.report_session_end(session_id) == "flat"
+        assert functions.track_run({"trace_id": trace, "goal": goal}) is not None
+        assert functions.user_accepted()
+        assert functions.user_rejected("no")
+    finally:
+        set_default_client(None)
+    kinds = {row["metadata"]["signal_type"] for row in told(trace)}
+    assert kinds == {"user_rejected", "output_copied", "output_used_verbatim", "user_accepted"}
 
 
 def test_a_plain_acceptance_has_a_score(signals: Signals, told: Told, goal: str) -> None:

@@ -1,6 +1,7 @@
 """What the kept text says of an answer, and what is hidden before a model reads a message."""
 
 import difflib
+import time
 
 import pytest
 from agentloop_client.signals import use_of
@@ -64,4 +65,13 @@ def test_a_diff_says_what_the_texts_would() -> None:
     ],
 )
 def test_personal_data_is_masked(text: str, hidden: str) -> None:
-    assert masked(text) == hidden
+    assert masked(text, 500) == hidden
+
+
+@pytest.mark.parametrize("hostile", ["a-", "1 ", "a.", "a@", "x:", "DE44 ", "https://"])
+def test_hostile_text_is_masked_and_compared_in_no_time(hostile: str) -> None:
+    text = hostile * 200_000
+    begun = time.thread_time()
+    assert len(masked(text, 500)) <= 500
+    use_of(text, text + "b")
+    assert time.thread_time() - begun < 0.5

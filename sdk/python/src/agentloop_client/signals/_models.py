@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-
-import httpx
+from typing import TYPE_CHECKING
 
 from agentloop_client.signals._classifier import ACCEPT, CONTINUE, REJECT, Reading
 from agentloop_client.signals._masking import masked
+
+if TYPE_CHECKING:
+    import httpx
 
 Model = Callable[[str], str]
 """Takes a prompt and gives the model's text."""
@@ -40,7 +42,7 @@ _NUMBER = re.compile(r"\b(?:0?\.\d+|[01](?:\.\d+)?)\b")
 
 def ask(model: Model, message: str, answer: str) -> Reading | None:
     """What the model makes of a message; None where it says nothing that can be read. The texts go masked and cut."""
-    prompt = PROMPT.format(answer=masked(answer)[:MOST_OF_ANSWER], message=masked(message)[:MOST_OF_MESSAGE])
+    prompt = PROMPT.format(answer=masked(answer, MOST_OF_ANSWER), message=masked(message, MOST_OF_MESSAGE))
     return read_answer(model(prompt))
 
 
@@ -61,6 +63,8 @@ class ChatModel:
     def __init__(
         self, base_url: str, api_key: str, model: str, *, timeout: float = 10.0, http_client: httpx.Client | None = None
     ) -> None:
+        import httpx  # Takes a quarter of a second, which who asks no model need not spend.
+
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._headers = {"Authorization": f"Bearer {api_key}"}
         self._model = model

@@ -105,7 +105,7 @@ class Signals:
 
     @_harmless(None)
     def track_run(self, result: Any) -> Run | None:
-        """Remembers a run, from a mapping or an object with `trace_id` and `goal`, for the two below.
+        """Remembers a run, a router's trace or any mapping or object with `trace_id` and `goal`, for the two below.
 
         It is remembered for this thread or task. Where the user's word comes in another request, pass the run there.
         """
@@ -214,7 +214,7 @@ class Signals:
             SCORES[reading.kind],
             confidence=round(reading.confidence, 3),
             dimensions={"read_by": reading.read_by, "is_correction": reading.is_correction},
-            raw_evidence=masked(message)[:MOST_EVIDENCE] if self._raw_evidence else None,
+            raw_evidence=masked(message, MOST_EVIDENCE) if self._raw_evidence else None,
             **_about(session_id, session),
         )
 
@@ -340,9 +340,10 @@ def _about(session_id: str, session: Session) -> dict[str, Any]:
 
 
 def _run_of(result: Any) -> Run | None:
-    trace, goal = (_part(result, name) for name in ("trace_id", "goal"))
+    known = getattr(result, "choice", result)
+    trace, goal = (_part(known, name) for name in ("trace_id", "goal"))
     return Run(str(trace), str(goal)) if trace and goal else None
 
 
-def _part(result: Any, name: str) -> Any:
-    return result.get(name) if isinstance(result, Mapping) else getattr(result, name, None)
+def _part(known: Any, name: str) -> Any:
+    return known.get(name) if isinstance(known, Mapping) else getattr(known, name, None)

@@ -19,6 +19,7 @@ STRENGTHS = {
     DISCARDED: 0.0,
 }
 CONTAINED, DISCARDED_BELOW = 0.95, 0.2
+MOST_COMPARED = 50_000
 _WORD = re.compile(r"\w+|[^\w\s]")
 Pairs = Counter[tuple[str, str]]
 
@@ -61,5 +62,5 @@ def _holds(whole: Pairs, part: Pairs) -> bool:
 
 def _pairs(text: str) -> Pairs:
     """Each two neighbouring words, ends included: what stays of a text is seen in time that grows with its length."""
-    words = ["", *_WORD.findall(text.lower()), ""]
+    words = ["", *_WORD.findall(text[:MOST_COMPARED].lower()), ""]
     return Counter(zip(words, words[1:])) if len(words) > 2 else Counter()
