@@ -86,6 +86,12 @@ def recall(rows: Iterable[Row], least: float = SURE) -> tuple[int, int]:
     return sum(row.is_right and row.confidence >= least for row in there), len(there)
 
 
+def corrections(given: list[dict[str, Any]]) -> tuple[int, int, int]:
+    """Corrections that are sent as such; all that are sent as such; all that there are."""
+    sent = [row["label"] for row in given if (read := classify(row["text"])).is_correction and read.confidence >= SENT]
+    return sent.count("correction"), len(sent), sum(row["label"] == "correction" for row in given)
+
+
 def settled(rows: Iterable[Row]) -> tuple[int, int]:
     """Of all messages: how many are read with enough confidence to ask no model."""
     sure = [row.confidence >= SURE for row in rows]
@@ -175,6 +181,8 @@ def main(quick: bool = False) -> list[str]:
         rows = [row for row in ours if row.language == language]
         right = (sum(row.is_right for row in rows), len(rows))
         lines.append(f"| {language} | {_share(precision(rows))} | {_share(recall(rows))} | {_share(right)} |")
+    right, sent, there = corrections(given)
+    lines += ["", f"Of {sent} rejections sent as corrections {right} are; of {there} corrections {right} are sent so."]
     mean, long = microseconds(given, 3 if quick else 15)
     return [*lines, "", f"A message: {mean:.0f} microseconds; one of 4,800 characters: {long:.0f}."]
 

@@ -98,6 +98,12 @@ def test_the_stated_figures_hold_on_the_test_part() -> None:
         assert abs(claimed - share) < 0.2 or count < 20
 
 
+def test_a_correction_is_told_from_another_rejection() -> None:
+    right, sent, there = measured.corrections(measured.messages("test"))
+    assert right / sent >= 0.9
+    assert right / there >= 0.75
+
+
 def test_the_labelled_messages_are_what_they_should_be() -> None:
     rows = measured.messages("development") + measured.messages("test")
     texts = Counter(row["text"].lower() for row in rows)
