@@ -6,6 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("agentloop", "0006_events_of_webhooks"),
+        ("review", "0003_saved_views_and_bulk_acts"),
         ("review", "0003_what_memories_are_made_of"),
     ]
 
