@@ -158,11 +158,17 @@ INSERT INTO routing_decision (project_id, {_NAMES})
 SELECT %s, {_NAMES} FROM json_to_recordset(%s::json) AS given({_COLUMNS})
 ORDER BY trace_id ON CONFLICT DO NOTHING RETURNING trace_id, goal_id
 """
+# One decision, as nearly all are: a plain row costs two thirds of one that is read out of JSON.
+KEEP_ONE_SQL = f"""
+INSERT INTO routing_decision (project_id, {_NAMES})
+VALUES (%(project)s, {", ".join(f"%({name})s" for name in _NAMES.split(", "))})
+"""
 
 
 def _keep(project: Project, goal: GoalView, decided: Decided) -> None:
     assert decided.path is not None
     row = {
+        "project": project.id,
         "id": new_id(),
         "goal_id": goal.id,
         "trace_id": decided.trace_id,
@@ -178,7 +184,7 @@ def _keep(project: Project, goal: GoalView, decided: Decided) -> None:
         "is_reported": False,
         "decided_at": datetime.fromtimestamp(decided.decided_at, UTC),
     }
-    run(KEEP_SQL, [project.id, orjson.dumps([row]).decode()])
+    run(KEEP_ONE_SQL, row)
 
 
 @dataclass(frozen=True, slots=True)

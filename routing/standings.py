@@ -108,7 +108,6 @@ _STATE = (
     "{0}.tries"
 )
 _SUMS = ", ".join(f"sum(bucket.counts[{place}])" for place in range(1, len(POINTS) + 1))
-_NO_WINDOW = "NULL, NULL, NULL, NULL, NULL, NULL, NULL"
 _WINDOW = "seen.samples, seen.successes, seen.rated, seen.counts, seen.cost_usd, seen.costs, seen.latencies"
 _WINDOW_JOIN = f"""
 LEFT JOIN LATERAL (
@@ -120,56 +119,51 @@ LEFT JOIN LATERAL (
         AND bucket.path_id = path.id AND bucket.start >= %(from)s
 ) AS seen ON true
 """
-# A view is kept in the process with the signature of all that it was made of. A look sends the signature that it
-# knows along, and gets rows only where it is another: reading fifty paths costs far more than signing them.
-_LOOK = """
-WITH signed AS MATERIALIZED (
-    SELECT md5(concat_ws('|', goal::text, fallback::text, string_agg(concat_ws(',', path.id, path.status, path.terms,
-        path.probe_at, path.failures, whole.version, own.version), ';' ORDER BY path.id))) AS signature
-    FROM (SELECT %(goal)s::uuid AS id) AS asked
-    {joins}
-    GROUP BY goal.*, fallback.*
-)
-SELECT asked.signature, goal.name, {goal}, goal.mode, goal.pinned_path_id, {path}, {whole}, {own}, {window}
-FROM (SELECT CASE WHEN signature <> %(known)s THEN %(goal)s::uuid END AS id, signature FROM signed) AS asked
-{joins}
-{window_join}
-ORDER BY path.created_at, path.id
-"""
-_JOINS = """
+_GOALS = """
+(SELECT %(goal)s::uuid AS id) AS asked
 LEFT JOIN routing_goal AS goal ON goal.id = asked.id
 LEFT JOIN routing_goal AS fallback ON fallback.id = %(fallback)s
-LEFT JOIN routing_path AS path ON path.project_id = %(project)s AND path.goal_id = goal.id
-{states}
 """
-_STATES = """
+_WHOLE = """
 LEFT JOIN routing_pathstate AS whole ON whole.project_id = %(project)s AND whole.path_id = path.id
     AND whole.pipeline_id = ''
+"""
+_OWN = """
 LEFT JOIN routing_pathstate AS own ON %(pipeline)s <> '' AND own.project_id = %(project)s
     AND own.path_id = path.id AND own.pipeline_id = %(pipeline)s
 """
+_GOAL_COLUMNS = f"goal.name, {_GOAL}, goal.mode, goal.pinned_path_id"
+_WHOLE_COLUMNS = f"{_PATH_COLUMNS}, {_STATE.format('whole')}"
+_COLUMNS = f"{_WHOLE_COLUMNS}, {_STATE.format('own')}"
+LOOK_WINDOW_SQL = f"""
+SELECT {_GOAL_COLUMNS}, {_COLUMNS}, {_WINDOW}
+FROM {_GOALS}
+LEFT JOIN routing_path AS path ON path.project_id = %(project)s AND path.goal_id = goal.id
+{_WHOLE} {_OWN} {_WINDOW_JOIN}
+ORDER BY path.created_at, path.id
+"""
 
 
-def _look_sql(*, window: bool) -> str:
-    return _LOOK.format(
-        goal=_GOAL,
-        joins=_JOINS.format(states=_STATES),
-        path=_PATH_COLUMNS,
-        whole=_STATE.format("whole"),
-        own=_STATE.format("own"),
-        window=_WINDOW if window else _NO_WINDOW,
-        window_join=_WINDOW_JOIN if window else "",
+def _look_sql(columns: str, states: str) -> str:
+    """Without a window: the goal, and its paths, each as one JSON text. Forty columns cost more to tell of than
+    to read; and a view that was made of the same texts is at hand already."""
+    return f"""
+    SELECT (SELECT json_build_array({_GOAL_COLUMNS})::text FROM {_GOALS}), (
+        SELECT json_agg(json_build_array({columns}) ORDER BY path.created_at, path.id)::text
+        FROM routing_path AS path {states}
+        WHERE path.project_id = %(project)s AND path.goal_id = %(goal)s
     )
+    """
 
 
+LOOK_SQL, LOOK_PIPELINE_SQL = _look_sql(_WHOLE_COLUMNS, _WHOLE), _look_sql(_COLUMNS, _WHOLE + _OWN)
 _LOOK_ALL_SQL = f"""
-SELECT path.goal_id, {_PATH_COLUMNS}, {_STATE.format("whole")}, {_STATE.format("own")}, {_NO_WINDOW}
+SELECT path.goal_id, {_COLUMNS}
 FROM routing_path AS path
-{_STATES}
+{_WHOLE} {_OWN}
 WHERE path.project_id = %(project)s AND path.goal_id = ANY(%(goals)s)
 ORDER BY path.created_at, path.id
 """
-LOOK_SQL, LOOK_WINDOW_SQL = _look_sql(window=False), _look_sql(window=True)
 
 
 def window_start(hours: float, now: float) -> int:
@@ -188,18 +182,27 @@ def look(project: Project, name: str, *, pipeline: str = "", window_hours: float
         "pipeline": pipeline,
     }
     if window_hours is not None:
-        rows = run(LOOK_WINDOW_SQL, {**params, "known": "", "from": window_start(window_hours, now)})
-        return _goal_view(key, name, pipeline, rows, now)
+        rows = run(LOOK_WINDOW_SQL, {**params, "from": window_start(window_hours, now)})
+        of_paths = [row[_FIRST:] for row in rows if row[_FIRST] is not None]
+        return _goal_view(key, name, pipeline, rows[0][:_FIRST], of_paths, now)
+    [texts] = run(LOOK_PIPELINE_SQL if pipeline else LOOK_SQL, params)
     kept = _goals.get((key, pipeline))
-    rows = run(LOOK_SQL, {**params, "known": kept[0] if kept else ""})
-    signature = rows[0][0]
-    if kept is not None and kept[0] == signature:
+    if kept is not None and kept[0] == texts:
         return kept[1]
-    view = _goal_view(key, name, pipeline, rows, now)
+    goal, paths = orjson.loads(texts[0]), [_typed(row) for row in orjson.loads(texts[1] or "[]")]
+    goal[-1] = goal[-1] and UUID(goal[-1])
+    view = _goal_view(key, name, pipeline, goal, paths, now)
     # What decays is worth less at the next look, whether anything was written or not.
-    if not any(row[_HALF_LIFE] for row in rows):
-        _goals.keep((key, pipeline), (signature, view))
+    if not any(row[_HALF_LIFE] for row in paths):
+        _goals.keep((key, pipeline), (texts, view))
     return view
+
+
+def _typed(row: list[Any]) -> list[Any]:
+    """A path's row that came as JSON: its ids as ids."""
+    for place in (_ID, _SHAKEN_BY):
+        row[place] = row[place] and UUID(row[place])
+    return row
 
 
 def look_at_paths(project: Project, goals: Sequence[UUID], *, pipeline: str = "") -> dict[UUID, tuple[PathView, ...]]:
@@ -211,13 +214,14 @@ def look_at_paths(project: Project, goals: Sequence[UUID], *, pipeline: str = ""
     return {goal: _views(of_goal) for goal, of_goal in read.items()}
 
 
-def _goal_view(key: UUID, name: str, pipeline: str, rows: Sequence[Sequence[Any]], now: float) -> GoalView:
-    first = rows[0][1:]
-    given = dict(zip(CONFIG, first[1 : 1 + len(CONFIG)], strict=True))
-    config = {name: default if given[name] is None else given[name] for name, default in DEFAULTS.items()}
-    mode, pinned = first[1 + len(CONFIG) : 3 + len(CONFIG)]
-    read = [_read(row[_FIRST:], pipeline, now) for row in rows if row[_FIRST] is not None]
-    return GoalView(key, name, first[0] is not None, config, mode or "apply", pinned, _views(read))
+def _goal_view(
+    key: UUID, name: str, pipeline: str, goal: Sequence[Any], paths: Sequence[Sequence[Any]], now: float
+) -> GoalView:
+    said, *given, mode, pinned = goal
+    known = zip(DEFAULTS.items(), given, strict=True)
+    config = {setting: default if value is None else value for (setting, default), value in known}
+    views = _views([_read(row, pipeline, now) for row in paths])
+    return GoalView(key, name, said is not None, config, mode or "apply", pinned, views)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,15 +240,15 @@ class _Read:
     columns: tuple[Any, ...]
     whole: _State
     own: _State | None
-    figures: Figures | None
-    successes: float
-    rated: float
+    figures: Figures | None = None
+    successes: float = 0.0
+    rated: float = 0.0
 
 
 _PATH, _STATE_SIZE = 14, 7
-# Where a row's path begins, after the signature, the goal's name, its settings, its mode and pin.
-_FIRST = 4 + len(CONFIG)
-_HALF_LIFE = _FIRST + 12
+_ID, _SHAKEN_BY, _HALF_LIFE = 0, 11, 12
+# Where a row's path begins, after the goal's name, its settings, its mode and pin.
+_FIRST = 3 + len(CONFIG)
 
 
 def _read(row: Sequence[Any], pipeline: str, now: float) -> _Read:
@@ -252,6 +256,8 @@ def _read(row: Sequence[Any], pipeline: str, now: float) -> _Read:
     whole = _state(path, "", row[_PATH : _PATH + _STATE_SIZE], now)
     own = _state(path, pipeline, row[_PATH + _STATE_SIZE : _PATH + 2 * _STATE_SIZE], now) if pipeline else None
     seen = row[_PATH + 2 * _STATE_SIZE :]
+    if not seen:
+        return _Read(path, whole, own)
     return _Read(path, whole, own, _window_figures(seen), seen[1] or 0.0, seen[2] or 0.0)
 
 
@@ -265,7 +271,7 @@ class _Recent(OrderedDict[Any, Kept]):
         return value
 
 
-_goals: _Recent[tuple[str, GoalView]] = _Recent()
+_goals: _Recent[tuple[tuple[Any, ...], GoalView]] = _Recent()
 _states: _Recent[_State] = _Recent()
 _posteriors: _Recent[Posterior] = _Recent()
 
