@@ -9,8 +9,7 @@ from enum import StrEnum
 from random import Random
 from types import MappingProxyType
 
-from routing.engine import beta
-from routing.engine.posterior import Posterior
+from routing.engine.posterior import Posterior, shares_below
 
 # Fewer observations than this are too little to hold a path to a constraint.
 ENOUGH_OBSERVATIONS = 5
@@ -305,7 +304,7 @@ def probabilities_best(posteriors: Sequence[Posterior]) -> list[float]:
     floor = max(p.mean - 5 * p.deviation for p in posteriors)
     able = [index for index, p in enumerate(posteriors) if p.mean + 5 * p.deviation >= floor]
     nodes = _grid([posteriors[index] for index in able])
-    below = [_running_share(posteriors[index], nodes) for index in able]
+    below = [shares_below(posteriors[index], nodes) for index in able]
     shares = [0.0] * len(posteriors)
     for index, share in zip(able, _shares_of_maximum(below), strict=True):
         shares[index] = share
@@ -322,19 +321,6 @@ def _grid(posteriors: Sequence[Posterior]) -> list[float]:
             if 0.0 < x < 1.0:
                 angles.add(math.asin(math.sqrt(x)))
     return sorted(angles)
-
-
-def _running_share(posterior: Posterior, nodes: Sequence[float]) -> list[float]:
-    """The posterior's distribution function at the nodes, by trapezes, ending at exactly 1."""
-    a, b = 2 * posterior.a - 1, 2 * posterior.b - 1
-    norm = beta.log_norm(posterior.a, posterior.b)
-    total, shares, left, last = 0.0, [0.0], nodes[0], 0.0
-    for node in nodes:
-        height = math.exp(norm + a * math.log(math.sin(node)) + b * math.log(math.cos(node)))
-        total += (height + last) * (node - left)
-        shares.append(total)
-        left, last = node, height
-    return [share / total for share in shares]
 
 
 def _shares_of_maximum(below: Sequence[Sequence[float]]) -> list[float]:
