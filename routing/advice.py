@@ -399,7 +399,7 @@ def _rows(sql: str, project: Project, trace: str) -> list[dict[str, Any]]:
         for name in ("path_id", "would_path_id"):
             if row.get(name) is not None:
                 row[name] = shown("path", row[name])
-        for name in ("at", "occurred_at"):
+        for name in ("at", "occurred_at", "decided_at"):
             if isinstance(row.get(name), float) and math.isfinite(row[name]):
                 row[name] = datetime.fromtimestamp(row[name], UTC)
         if isinstance(row.get("metadata"), str):
