@@ -222,7 +222,10 @@ def _plans(project: Any) -> list[str]:
             [project.id],
         ),
         "the watch: first reports": (watch._FIRST_SQL, {"project": project.id, "goal": goal, "now": now}),
-        "the watch: buckets": (watch._KNOWN_SQL, {"project": project.id, "goal": goal, "now": now}),
+        "the watch: buckets": (
+            watch._KNOWN_SQL,
+            {"project": project.id, "goal": goal, "now": now, "from": int(now / 3600) - 337},
+        ),
         "retention: decisions": (
             "SELECT id FROM routing_decision WHERE project_id = %s AND decided_at < now() - interval '90 days' "
             "ORDER BY decided_at LIMIT 5000",

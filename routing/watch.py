@@ -273,7 +273,7 @@ _KNOWN_SQL = f"""
 SELECT path_id, {_CLASS}, ARRAY[{", ".join(f"sum(counts[{place}])" for place in range(1, len(POINTS) + 1))}]
 FROM (SELECT *, (%(now)s - start * {HOUR}) / {HOUR} - 1 AS age FROM routing_pathbucket) AS bucket
 WHERE project_id = %(project)s AND goal_id = %(goal)s AND pipeline_id = '' AND age < {AGES[-1]}
-    AND start >= floor(%(now)s / {HOUR}) - {AGES[-1] + 1}
+    AND start >= %(from)s::int
 GROUP BY 1, 2
 """
 
@@ -281,7 +281,8 @@ GROUP BY 1, 2
 def _known_windows(project: Project, goal: Goal, now: float) -> dict[UUID, _Windows]:
     """By path, what is known now of the outcomes of the same time."""
     found: dict[UUID, _Windows] = {}
-    for path, place, counts in run(_KNOWN_SQL, {"project": project.id, "goal": goal.id, "now": now}):
+    given = {"project": project.id, "goal": goal.id, "now": now, "from": int(now / HOUR) - AGES[-1] - 1}
+    for path, place, counts in run(_KNOWN_SQL, given):
         found.setdefault(path, _Windows()).add(place, _positive(counts))
     return found
 

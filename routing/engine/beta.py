@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
@@ -49,6 +50,7 @@ def _nonzero(x: float) -> float:
     return x if abs(x) > SMALLEST else SMALLEST
 
 
+@lru_cache(maxsize=20_000)
 def quantile(a: float, b: float, share: float) -> float:
     """The x with P(X <= x) = share, by Newton's steps, and bisection where they leave the bracket."""
     low, high = 0.0, 1.0

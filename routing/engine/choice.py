@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
 from random import Random
 from types import MappingProxyType
 
@@ -296,7 +297,13 @@ def chances(contenders: Iterable[Contender], terms: Terms, now: float) -> dict[s
 
 
 def probabilities_best(posteriors: Sequence[Posterior]) -> list[float]:
-    """P(each is the largest), by one pass over a grid that is fine wherever any of them has weight.
+    """P(each is the largest); kept for what was asked for last."""
+    return list(_probabilities_best(tuple(posteriors)))
+
+
+@lru_cache(maxsize=2_000)
+def _probabilities_best(posteriors: tuple[Posterior, ...]) -> list[float]:
+    """By one pass over a grid that is fine wherever any of them has weight.
 
     On the scale theta = asin(sqrt(x)) a Beta's density stays finite at both ends."""
     if len(posteriors) < 2:
