@@ -271,6 +271,12 @@ SPECTACULAR_SETTINGS = {
             "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
     },
+    "ENUM_NAME_OVERRIDES": {
+        "FailureCategory": "routing.engine.categories.FAILURE_CATEGORIES",
+        "PathStatus": "routing.models.PathStatus",
+        "RiskLevel": "routing.serializers.RISKS",
+        "NoticeEvent": "agentloop.notice_api.EVENTS",
+    },
     "PREPROCESSING_HOOKS": ["agentloop.schema.leave_out_prefixed_paths"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -1,6 +1,7 @@
 """Seeded simulation of the routing engine against peers from the package index and written references.
 
     python -m benchmarks.regret [--quick] [--only a,d] [--seeds N] [--processes N] [--policies "imed;river ts"]
+    python -m benchmarks.regret --plot docs/img/traffic.svg
 
 The engine under test is what serves `decide`: `choose` over contenders, fed through `contribution`,
 `corrected`, `observe`, `alarm`, `regimes_after` and `carried`. Peers (mabwiser, river) are imported here
@@ -17,13 +18,14 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
+from benchmarks.rig import plot
 from routing.engine import change
 from routing.engine.choice import UNCONSTRAINED, Constraints, Contender, Figures, Terms, choose, tried
 from routing.engine.histogram import EMPTY, Histogram, contribution, corrected, merged
@@ -441,25 +443,31 @@ POLICIES: dict[str, Callable[[Scenario, int], Policy]] = {
 # --- Running ----------------------------------------------------------------------------------------------
 
 
-def regret_of(scenario: Scenario, name: str, seed: int) -> tuple[float, float]:
-    """One run: cumulative regret, and the share of decisions that broke a constraint."""
+def played(scenario: Scenario, name: str, seed: int) -> Iterator[tuple[int, int]]:
+    """One run: each step with the arm that was picked. Outcomes and corrections reach the policy when they are due."""
     world, policy = World(scenario, seed), POLICIES[name](scenario, seed)
     arriving: deque[Report] = deque()
     correcting: deque[tuple[Report, float]] = deque()
-    regret, broken = 0.0, 0
     for step in range(scenario.steps):
         while arriving and arriving[0].decided_at + scenario.delay <= step:
             policy.learn(arriving.popleft())
         while correcting and correcting[0][0].decided_at + scenario.corrected_after <= step:
             policy.correct(*correcting.popleft())
         arm = policy.pick(step)
-        worths = scenario.worths_at(step)
-        regret += max(worths) - worths[arm]
-        broken += scenario.breaks(arm)
+        yield step, arm
         value, report = world.pull(arm, step)
         arriving.append(report)
         if scenario.wrong_first and value != report.value:
             correcting.append((report, value))
+
+
+def regret_of(scenario: Scenario, name: str, seed: int) -> tuple[float, float]:
+    """One run's cumulative regret, and the share of decisions that broke a constraint."""
+    regret, broken = 0.0, 0
+    for step, arm in played(scenario, name, seed):
+        worths = scenario.worths_at(step)
+        regret += max(worths) - worths[arm]
+        broken += scenario.breaks(arm)
     return regret, broken / scenario.steps
 
 
@@ -654,6 +662,35 @@ def print_detection(seeds: int, outcomes: int) -> list[Check]:
     return checks
 
 
+# --- The plot ---------------------------------------------------------------------------------------------
+
+SHIFT = Scenario("shift", "the leader falls half-way", (0.9, 0.8, 0.6), (0.5, 0.8, 0.6), steps=3_000, seeds=40)
+BINS = 60
+
+
+def plotted(seeds: int) -> str:
+    """How the traffic of a goal with three paths shifts when the best of them falls; means over the seeds."""
+    words = ("0.90, then 0.50", "0.80", "0.60")
+    titles = {"agentloop": "AgentLoop", "beta-ts": "Thompson sampling without change detection"}
+    panels = [
+        plot.Panel(
+            f"{title}: share of decisions that each path gets", list(zip(words, _shares(name, seeds), strict=True))
+        )
+        for name, title in titles.items()
+    ]
+    title = "A simulated goal: its best path falls from 0.90 to 0.50, and the traffic moves to the next"
+    return plot.drawn(panels, title=title, steps=SHIFT.steps, mark=SHIFT.steps // 2, mark_label="the leader falls")
+
+
+def _shares(name: str, seeds: int) -> list[list[float]]:
+    """By arm, the share of decisions in each bin of time."""
+    counts = [[0] * BINS for _ in SHIFT.means]
+    for seed in range(seeds):
+        for step, arm in played(SHIFT, name, seed):
+            counts[arm][step * BINS // SHIFT.steps] += 1
+    return [[count * BINS / (SHIFT.steps * seeds) for count in of_arm] for of_arm in counts]
+
+
 # --- The command ------------------------------------------------------------------------------------------
 
 
@@ -665,6 +702,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--policies", help="semicolon-separated")
     parser.add_argument("--kept", type=Path, help="a file of results so far, to go on from and add to")
     parser.add_argument("--partial", action="store_true", help="only tell of what --kept holds; run nothing")
+    parser.add_argument(
+        "--plot", type=Path, help="draw how traffic shifts into this file (docs/img/traffic.svg); run nothing else"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     return parser.parse_args()
 
@@ -691,6 +731,9 @@ def jobs_of(scenarios: Sequence[Scenario], names: Sequence[str], options: argpar
 
 def main() -> int:
     options = arguments()
+    if options.plot:
+        options.plot.write_text(plotted(options.seeds or SHIFT.seeds))
+        return 0
     keys = options.only.split(",") if options.only else [*BY_KEY, "delay"]
     scenarios = [BY_KEY[key] for key in keys if key in BY_KEY]
     names = available_policies(options.policies)

@@ -21,7 +21,6 @@ from routing.engine.choice import IDLE_SHARE, TRIES_KEPT, Constraints, Standing
 from routing.engine.histogram import EMPTY, POINTS, Histogram
 from routing.engine.insights import GoalReport, PathReport, Window, cross_goal_summary, goal_insight
 from routing.engine.recommendation import Aim, recommend
-from routing.engine.sketch import Sketch
 from routing.models import WHOLE_GOAL
 from routing.standings import WINDOW_HOURS, GoalView, PathView, look, look_at_paths, window_start, with_chances
 
@@ -153,7 +152,7 @@ _FAILURES = ", ".join(f"sum(failures[{place}])" for place in range(1, len(FAILUR
 _BUCKETS_SQL = f"""
 SELECT goal_id, path_id, start >= %(half)s AS is_recent, sum(samples)::bigint, sum(successes), sum(rated),
     ARRAY[{_COUNTS}], ARRAY[{_FAILURES}], sum(cost_usd), sum(costs)::bigint,
-    json_agg(latencies) FILTER (WHERE latencies <> '{{}}')
+    '[' || string_agg(latencies::text, ',') FILTER (WHERE latencies <> '{{}}' AND path_id <> '{WHOLE_GOAL}') || ']'
 FROM routing_pathbucket
 WHERE project_id = %(project)s AND goal_id = ANY(%(goals)s) AND pipeline_id = %(pipeline)s AND start >= %(from)s
 GROUP BY 1, 2, 3
@@ -172,7 +171,7 @@ class _Seen:
     failures: dict[str, float] = field(default_factory=dict)
     cost_usd: float = 0.0
     costs: int = 0
-    latencies: list[Sketch] = field(default_factory=list)
+    latencies: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def window(self) -> Window:
@@ -245,8 +244,7 @@ def _seen(given: Mapping[str, Any], window_hours: float) -> dict[tuple[UUID, UUI
         seen.costs += costs
         for name, count in zip(FAILURE_CATEGORIES, failures, strict=True):
             seen.failures[name] = seen.failures.get(name, 0.0) + (count or 0.0)
-        parts = orjson.loads(latencies) if isinstance(latencies, str) else latencies or []
-        seen.latencies += [Sketch.from_json(part) for part in parts]
+        seen.latencies += orjson.loads(latencies) if latencies else []
     return found
 
 
@@ -289,7 +287,7 @@ def _path_report(path: PathView, seen: _Seen, drift: Mapping[str, Any] | None) -
         current=path.own,
         posterior=path.contender.posterior,
         mean_cost_usd=seen.mean_cost_usd,
-        latency=sketch.merged(seen.latencies),
+        latency=sketch.summed(seen.latencies),
         last_outcome_at=path.latest_at,
         drift=drift,
     )
@@ -401,7 +399,7 @@ def _rows(sql: str, project: Project, trace: str) -> list[dict[str, Any]]:
         for name in ("path_id", "would_path_id"):
             if row.get(name) is not None:
                 row[name] = shown("path", row[name])
-        for name in ("at", "occurred_at"):
+        for name in ("at", "occurred_at", "decided_at"):
             if isinstance(row.get(name), float) and math.isfinite(row[name]):
                 row[name] = datetime.fromtimestamp(row[name], UTC)
         if isinstance(row.get("metadata"), str):

@@ -1,10 +1,14 @@
-"""What models cost: shipped prices, each with its date, and a project's own before them."""
+"""What models cost: shipped prices, dated and with their source, and a project's own before them."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import orjson
 from django.db import transaction
 from django.utils import timezone
 
@@ -13,6 +17,9 @@ from agentloop.actors import Actor
 from agentloop.models import Project
 from agentloop.sql import run
 from routing.models import NAME_LIMIT, ModelPrice
+
+# The date or the word at the end of a model's name that says which edition it is.
+_EDITION = re.compile(r"-(?:20\d{6}|20\d\d-\d\d-\d\d|latest)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,51 +32,41 @@ class Price:
     as_of: date
 
 
-def _of(as_of: date, rows: Iterable[tuple[str, float, float]]) -> tuple[Price, ...]:
-    return tuple(Price(model, into, out, as_of) for model, into, out in rows)
+@cache
+def shipped() -> dict[str, Price]:
+    """`prices.json` says where they are from and what they leave out."""
+    listed = orjson.loads(Path(__file__).with_name("prices.json").read_bytes())
+    as_of = date.fromisoformat(listed["as_of"])
+    return {model: Price(model, into, out, as_of) for model, (into, out) in listed["prices"].items()}
 
 
-# List prices without discounts for caching or batches, as the providers publish them.
-SHIPPED = _of(
-    date(2025, 6, 1),
-    [
-        ("gpt-4o", 2.5, 10.0),
-        ("gpt-4o-mini", 0.15, 0.6),
-        ("gpt-4.1", 2.0, 8.0),
-        ("gpt-4.1-mini", 0.4, 1.6),
-        ("gpt-4.1-nano", 0.1, 0.4),
-        ("gpt-4-turbo", 10.0, 30.0),
-        ("gpt-3.5-turbo", 0.5, 1.5),
-        ("o3", 2.0, 8.0),
-        ("o4-mini", 1.1, 4.4),
-        ("claude-opus-4-20250514", 15.0, 75.0),
-        ("claude-sonnet-4-20250514", 3.0, 15.0),
-        ("claude-3-7-sonnet-20250219", 3.0, 15.0),
-        ("claude-3-5-sonnet-20241022", 3.0, 15.0),
-        ("claude-3-5-haiku-20241022", 0.8, 4.0),
-        ("gemini-2.5-flash", 0.3, 2.5),
-        ("gemini-2.0-flash", 0.1, 0.4),
-        ("deepseek-chat", 0.27, 1.1),
-        ("mistral-large-latest", 2.0, 6.0),
-        ("mistral-small-latest", 0.1, 0.3),
-    ],
-)
+def spellings(model: str) -> Iterator[str]:
+    """The names under which a model's price may stand, the most exact first: as it is, without the provider before a
+    slash, and without its edition, whose price is the model's unless it is listed by itself."""
+    yield model
+    bare = model.rpartition("/")[2].lower()
+    undated = _EDITION.sub("", bare)
+    yield from (bare, undated, f"{undated}-latest")
 
 
 def lookup(project: Project, models: list[str]) -> dict[str, tuple[float, float]]:
     """Dollars for a million tokens in and out: the project's own price before the shipped one. One query."""
-    shipped = {price.model: (price.input_usd, price.output_usd) for price in SHIPPED if price.model in models}
-    rows = run(
-        "SELECT model, input_usd, output_usd FROM routing_modelprice WHERE project_id = %s AND model = ANY(%s)",
-        [project.id, models],
-    )
-    return shipped | {model: (into, out) for model, into, out in rows}
+    own = {
+        name: (into, out)
+        for name, into, out in run(
+            "SELECT model, input_usd, output_usd FROM routing_modelprice WHERE project_id = %s AND model = ANY(%s)",
+            [project.id, [name for model in models for name in spellings(model)]],
+        )
+    }
+    known = {name: (price.input_usd, price.output_usd) for name, price in shipped().items()} | own
+    found = {model: next((known[name] for name in spellings(model) if name in known), None) for model in models}
+    return {model: price for model, price in found.items() if price is not None}
 
 
 def prices_of(project: Project) -> list[dict[str, Any]]:
     own = {price.model: price for price in ModelPrice.objects.filter(project=project)}
-    shipped = {price.model: price for price in SHIPPED}
-    return [price_shape(own.get(model) or shipped[model], is_own=model in own) for model in sorted(own | shipped)]
+    listed: dict[str, Price | ModelPrice] = {**shipped(), **own}
+    return [price_shape(listed[model], is_own=model in own) for model in sorted(listed)]
 
 
 def price_shape(price: Price | ModelPrice, *, is_own: bool) -> dict[str, Any]:

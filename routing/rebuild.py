@@ -12,7 +12,9 @@ from django.db import connection, transaction
 
 from agentloop.models import Project
 from agentloop.sql import run
+from routing.engine.categories import FAILURE_CATEGORIES
 from routing.engine.executions import executions
+from routing.engine.histogram import POINTS
 from routing.evidence import (
     BUCKETS_SQL,
     OUTCOME_COLUMNS,
@@ -168,8 +170,9 @@ def _bucket_differences(project: Project, goals: list[UUID] | None, whole: Whole
         for row in whole.sums.bucket_rows()
     ]
     kept_days, due_days = _by_day(rows), _by_day(due)
+    # Of one length with every day's figures: five single ones, the points and the categories.
+    nothing = [0.0] * (5 + len(POINTS) + len(FAILURE_CATEGORIES))
     for key in sorted(kept_days.keys() | due_days.keys(), key=str):
-        nothing = [0.0] * len(next(iter((kept_days | due_days).values())))
         if not close(kept_days.get(key, nothing), due_days.get(key, nothing)):
             yield f"bucket of {key[1].hex} in pipeline {key[2]!r} on day {key[3]}"
 

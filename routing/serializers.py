@@ -5,7 +5,9 @@ from typing import Any
 from rest_framework import serializers as s
 
 from routing.engine.categories import FAILURE_CATEGORIES
-from routing.models import Mode, PathStatus
+from routing.engine.insights import SIGNALS, Status
+from routing.engine.trend import Direction
+from routing.models import EvidenceSource, Mode, Origin, PathStatus
 
 RISKS = ["low", "medium", "high"]
 
@@ -65,10 +67,18 @@ class DecisionsIn(s.Serializer[Any]):
     decisions = DecisionIn(many=True)
 
 
+class ItemResult(s.Serializer[Any]):
+    status = s.ChoiceField(["accepted", "duplicate", "ignored", "refused"])
+    trace_id = s.CharField(required=False)
+    goal = s.CharField(required=False)
+    error = s.CharField(required=False, help_text="Why it was refused.")
+    code = s.CharField(required=False)
+
+
 class BatchOut(s.Serializer[Any]):
     accepted = s.IntegerField()
     rejected = s.IntegerField()
-    results = s.ListField(child=s.DictField())
+    results = ItemResult(many=True, help_text="One for each item, in their order.")
 
 
 class PathIn(s.Serializer[Any]):
@@ -189,6 +199,22 @@ class PolicyIn(s.Serializer[Any]):
     window_hours = s.FloatField(required=False)
 
 
+class Alternative(s.Serializer[Any]):
+    model = s.CharField()
+    model_id = s.CharField()
+    provider = s.CharField(allow_null=True)
+    path_id = s.CharField()
+    tool_id = s.CharField(allow_null=True)
+    params = s.DictField()
+    outcome_success_rate = s.FloatField(allow_null=True)
+    outcome_sample_count = s.IntegerField()
+    mean_value = s.FloatField(allow_null=True)
+    mean_cost_usd = s.FloatField(allow_null=True)
+    p95_latency_ms = s.FloatField(allow_null=True)
+    probability_best = s.FloatField(allow_null=True)
+    risk_score = s.FloatField(allow_null=True)
+
+
 class PolicyOut(s.Serializer[Any]):
     goal = s.CharField()
     recommended_model = s.CharField(allow_null=True)
@@ -202,7 +228,7 @@ class PolicyOut(s.Serializer[Any]):
     risk_score = s.FloatField(allow_null=True)
     reasoning = s.CharField()
     blocked_by = s.CharField(allow_null=True)
-    alternatives = s.ListField(child=s.DictField())
+    alternatives = Alternative(many=True)
 
 
 class RecommendIn(s.Serializer[Any]):
@@ -214,20 +240,126 @@ class RecommendIn(s.Serializer[Any]):
     window_hours = s.FloatField(required=False)
 
 
+class Recommended(s.Serializer[Any]):
+    model = s.CharField()
+    model_id = s.CharField()
+    provider = s.CharField(allow_null=True)
+    path_id = s.CharField()
+    tool_id = s.CharField(allow_null=True)
+    params = s.DictField()
+    confidence = s.FloatField()
+
+
+class RecommendStats(s.Serializer[Any]):
+    outcome_success_rate = s.FloatField(allow_null=True)
+    outcome_sample_count = s.IntegerField()
+    window_hours = s.FloatField()
+
+
 class RecommendOut(s.Serializer[Any]):
-    recommendation = s.DictField(allow_null=True)
-    alternatives = s.ListField(child=s.DictField())
-    stats = s.DictField()
+    task_type = s.CharField(allow_blank=True)
+    goal = s.CharField()
+    optimize_for = s.CharField()
+    recommendation = Recommended(allow_null=True)
+    alternatives = Alternative(many=True)
+    stats = RecommendStats()
     reasoning = s.CharField()
+
+
+# --- insights -------------------------------------------------------------------------------------------------
+
+TRENDS = [direction.value for direction in Direction]
+
+
+class FailureMode(s.Serializer[Any]):
+    category = s.ChoiceField(list(FAILURE_CATEGORIES))
+    count = s.FloatField(help_text="A path's failures weigh as much as they are its doing.")
+    share = s.FloatField()
+
+
+class ScoreQuantiles(s.Serializer[Any]):
+    p5 = s.FloatField()
+    p25 = s.FloatField()
+    p50 = s.FloatField()
+    p75 = s.FloatField()
+    p95 = s.FloatField()
+
+
+class PathInsight(s.Serializer[Any]):
+    path_id = s.CharField()
+    model_id = s.CharField()
+    tool_id = s.CharField(allow_null=True)
+    tools = s.ListField(child=s.CharField())
+    params = s.DictField()
+    status = s.ChoiceField(PathStatus.choices)
+    origin = s.ChoiceField(Origin.choices)
+    sample_count = s.IntegerField()
+    success_rate = s.FloatField(allow_null=True)
+    interval = s.ListField(child=s.FloatField(), allow_null=True, help_text="Of the success rate, 90 %.")
+    mean_score = s.FloatField(allow_null=True)
+    current_mean = s.FloatField(allow_null=True, help_text="What choosing goes by: this regime's, decayed.")
+    score_quantiles = ScoreQuantiles(allow_null=True)
+    trend = s.ChoiceField(TRENDS)
+    probability_best = s.FloatField()
+    mean_cost_usd = s.FloatField(allow_null=True)
+    p50_latency_ms = s.FloatField(allow_null=True)
+    p95_latency_ms = s.FloatField(allow_null=True)
+    top_failure_modes = FailureMode(many=True)
+    last_outcome_at = s.DateTimeField(allow_null=True)
+
+
+class ParamValue(s.Serializer[Any]):
+    value = s.JSONField()
+    sample_count = s.IntegerField()
+    mean = s.FloatField()
+
+
+class ParamSensitivity(s.Serializer[Any]):
+    param = s.CharField()
+    values = ParamValue(many=True, help_text="The best first.")
+    effect = s.FloatField(help_text="The best value's mean less the worst one's.")
+    confidence = s.FloatField(help_text="That the best is better than the worst.")
+
+
+class ActionableSignal(s.Serializer[Any]):
+    type = s.ChoiceField(SIGNALS)
+    severity = s.ChoiceField(["high", "medium", "low", "info"])
+    message = s.CharField()
+    data = s.DictField(help_text="The figures and ids to act on.")  # type: ignore[assignment]
+
+
+class GoalInsight(s.Serializer[Any]):
+    goal = s.CharField()
+    pipeline_id = s.CharField(allow_null=True)
+    status = s.ChoiceField([status.value for status in Status])
+    sample_count = s.IntegerField()
+    success_rate = s.FloatField(allow_null=True)
+    interval = s.ListField(child=s.FloatField(), allow_null=True, help_text="Of the success rate, 90 %.")
+    mean_score = s.FloatField(allow_null=True)
+    trend = s.ChoiceField(TRENDS)
+    top_failure_modes = FailureMode(many=True)
+    paths = PathInsight(many=True)
+    param_sensitivity = ParamSensitivity(many=True)
+    actionable_signals = ActionableSignal(many=True, help_text="The most pressing first.")
+
+
+class CrossGoalSummary(s.Serializer[Any]):
+    goal_count = s.IntegerField()
+    sample_count = s.IntegerField()
+    by_status = s.DictField(child=s.IntegerField())
+    needs_attention = s.ListField(child=s.CharField())
 
 
 class InsightsOut(s.Serializer[Any]):
     schema_version = s.CharField()
     tenant_id = s.CharField()
-    generated_at = s.CharField()
+    generated_at = s.DateTimeField()
     window_hours = s.FloatField()
-    goals = s.ListField(child=s.DictField())
-    cross_goal_summary = s.DictField()
+    goals = GoalInsight(many=True)
+    cross_goal_summary = CrossGoalSummary()
+
+
+# --- signals and spans ----------------------------------------------------------------------------------------
 
 
 class SignalIn(s.Serializer[Any]):
@@ -269,23 +401,118 @@ class HealthOut(s.Serializer[Any]):
     redis = s.CharField()
 
 
+# --- snapshots and traces -------------------------------------------------------------------------------------
+
+
+class GoalConfig(s.Serializer[Any]):
+    exploration_rate = s.FloatField()
+    min_samples_before_exploit = s.IntegerField()
+    rollback_threshold = s.FloatField()
+    staleness_days = s.FloatField()
+    exploration_on_high_risk = s.BooleanField()
+
+
+class PosteriorOut(s.Serializer[Any]):
+    mean = s.FloatField()
+    deviation = s.FloatField()
+    a = s.FloatField(help_text="Draw from Beta(a, b).")
+    b = s.FloatField()
+    counts = s.ListField(child=s.FloatField(), help_text="Outcomes at 0, 0.1, …, 1.")
+
+
+class FiguresOut(s.Serializer[Any]):
+    samples = s.FloatField()
+    mean_value = s.FloatField(allow_null=True)
+    mean_cost_usd = s.FloatField(allow_null=True)
+    cost_samples = s.FloatField()
+    p95_latency_ms = s.FloatField(allow_null=True)
+    latency_samples = s.FloatField()
+    risk_score = s.FloatField(allow_null=True)
+
+
+class SnapshotPath(s.Serializer[Any]):
+    path_id = s.CharField()
+    model_id = s.CharField()
+    tool_id = s.CharField(allow_null=True)
+    tools = s.ListField(child=s.CharField())
+    params = s.DictField()
+    status = s.ChoiceField(PathStatus.choices)
+    risk_level = s.CharField()
+    posterior = PosteriorOut()
+    figures = FiguresOut(help_text="Of the last week: what constraints are judged by.")
+    sample_count = s.IntegerField()
+    tried_at = s.FloatField(allow_null=True, help_text="When the twentieth-last try was, in seconds since 1970.")
+    probe_at = s.FloatField(allow_null=True)
+
+
 class StateOut(s.Serializer[Any]):
     goal = s.CharField()
     pipeline_id = s.CharField(allow_null=True)
     mode = s.ChoiceField(Mode.choices)
     pinned_path_id = s.CharField(allow_null=True)
-    config = s.DictField()
+    config = GoalConfig()
     idle_share = s.FloatField()
     tries_kept = s.IntegerField()
-    paths = s.ListField(child=s.DictField())
+    paths = SnapshotPath(many=True)
     version = s.CharField()
+
+
+class TraceDecision(s.Serializer[Any]):
+    goal = s.CharField()
+    path_id = s.CharField()
+    would_path_id = s.CharField(allow_null=True)
+    pipeline_id = s.CharField(allow_blank=True)
+    risk = s.CharField()
+    mode = s.ChoiceField(Mode.choices)
+    exploration = s.BooleanField()
+    probability = s.FloatField(allow_null=True)
+    confidence = s.FloatField(allow_null=True)
+    reason = s.CharField()
+    is_reported = s.BooleanField()
+    decided_at = s.DateTimeField()
+
+
+class TraceOutcome(s.Serializer[Any]):
+    goal = s.CharField()
+    path_id = s.CharField(allow_null=True)
+    model_id = s.CharField(allow_null=True)
+    pipeline_id = s.CharField(allow_blank=True)
+    success = s.BooleanField(allow_null=True)
+    score = s.FloatField(allow_null=True)
+    confidence = s.FloatField()
+    attribution = s.FloatField()
+    failure_category = s.ChoiceField(list(FAILURE_CATEGORIES), allow_null=True)
+    source = s.CharField(allow_blank=True, help_text="Whose word it is, if any.")  # type: ignore[assignment]
+    at = s.DateTimeField()
+    cost_usd = s.FloatField(allow_null=True)
+    latency_ms = s.FloatField(allow_null=True)
+
+
+class TraceEvidence(s.Serializer[Any]):
+    key = s.CharField()
+    goal = s.CharField()
+    path_id = s.CharField(allow_null=True)
+    source = s.ChoiceField(EvidenceSource.choices)  # type: ignore[assignment]
+    success = s.BooleanField(allow_null=True)
+    score = s.FloatField(allow_null=True)
+    confidence = s.FloatField()
+    failure_category = s.ChoiceField(list(FAILURE_CATEGORIES), allow_null=True)
+    attribution = s.FloatField(allow_null=True)
+    reason = s.CharField(allow_null=True)
+    raw_evidence = s.CharField(allow_null=True)
+    metadata = s.DictField(allow_null=True)
+    occurred_at = s.DateTimeField()
+    decided_at = s.DateTimeField(allow_null=True)
+    pipeline_id = s.CharField(allow_blank=True)
+    withdraws = s.CharField(allow_null=True, help_text="The key of the row that this one takes back.")
+    recorded_at = s.DateTimeField()
 
 
 class TraceOut(s.Serializer[Any]):
     trace_id = s.CharField()
-    decisions = s.ListField(child=s.DictField())
-    outcomes = s.ListField(child=s.DictField())
-    evidence = s.ListField(child=s.DictField())
+    decisions = TraceDecision(many=True)
+    outcomes = TraceOutcome(many=True)
+    evidence = TraceEvidence(many=True, help_text="All of it, in the order in which it came.")
 
 
 class ChangeOut(s.Serializer[Any]):

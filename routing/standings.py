@@ -113,7 +113,7 @@ _WINDOW_JOIN = f"""
 LEFT JOIN LATERAL (
     SELECT sum(samples)::bigint AS samples, sum(successes) AS successes, sum(rated) AS rated,
         ARRAY[{_SUMS}]::text AS counts, sum(cost_usd) AS cost_usd, sum(costs)::bigint AS costs,
-        json_agg(latencies) FILTER (WHERE latencies <> '{{}}') AS latencies
+        '[' || string_agg(latencies::text, ',') FILTER (WHERE latencies <> '{{}}') || ']' AS latencies
     FROM routing_pathbucket AS bucket
     WHERE bucket.project_id = %(project)s AND bucket.goal_id = path.goal_id AND bucket.pipeline_id = %(pipeline)s
         AND bucket.path_id = path.id AND bucket.start >= %(from)s
@@ -303,8 +303,7 @@ def _window_figures(seen: Sequence[Any]) -> Figures | None:
     if samples is None:
         return None
     values = _histogram(counts)
-    found = orjson.loads(latencies) if isinstance(latencies, str) else latencies or []
-    times = sketch.merged(sketch.Sketch.from_json(one) for one in found)
+    times = sketch.summed(orjson.loads(latencies) if latencies else [])
     return Figures(
         samples=samples,
         mean_value=values.mean if values.weight > 0 else None,

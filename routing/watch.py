@@ -244,18 +244,18 @@ def _judge(project: Project, goal: Goal, now: float) -> int:
 _CLASS = "CASE " + " ".join(f"WHEN age < {age} THEN {place}" for place, age in enumerate(AGES)) + " END"
 
 
+_FIRST_SQL = f"""
+SELECT path_id, source, {_CLASS}, least(floor(value * 10)::int, 9), sum(weight),
+    sum(weight * (value * 10 - least(floor(value * 10), 9)))
+FROM (SELECT *, (%(now)s - at) / 3600 AS age FROM routing_firstreport
+    WHERE project_id = %(project)s AND goal_id = %(goal)s AND at > %(now)s - {AGES[-1]} * 3600) AS report
+GROUP BY 1, 2, 3, 4
+"""
+
+
 def _first_windows(project: Project, goal: Goal, now: float) -> dict[UUID, _Windows]:
     """By path, what its most talkative source first said. Each value is split between its neighbouring points."""
-    rows = run(
-        f"""
-        SELECT path_id, source, {_CLASS}, least(floor(value * 10)::int, 9), sum(weight),
-            sum(weight * (value * 10 - least(floor(value * 10), 9)))
-        FROM (SELECT *, (%(now)s - at) / 3600 AS age FROM routing_firstreport
-            WHERE project_id = %(project)s AND goal_id = %(goal)s AND at > %(now)s - {AGES[-1]} * 3600) AS report
-        GROUP BY 1, 2, 3, 4
-        """,
-        {"project": project.id, "goal": goal.id, "now": now},
-    )
+    rows = run(_FIRST_SQL, {"project": project.id, "goal": goal.id, "now": now})
     by_source: dict[UUID, dict[str, _Windows]] = {}
     for path, source, place, below, weight, upper in rows:
         counts = [0.0] * len(POINTS)
@@ -268,19 +268,21 @@ def _first_windows(project: Project, goal: Goal, now: float) -> dict[UUID, _Wind
     }
 
 
+# The age of an hour is that of its end. The oldest hour is named outright, so that the index bounds the look.
+_KNOWN_SQL = f"""
+SELECT path_id, {_CLASS}, ARRAY[{", ".join(f"sum(counts[{place}])" for place in range(1, len(POINTS) + 1))}]
+FROM (SELECT *, (%(now)s - start * {HOUR}) / {HOUR} - 1 AS age FROM routing_pathbucket) AS bucket
+WHERE project_id = %(project)s AND goal_id = %(goal)s AND pipeline_id = '' AND age < {AGES[-1]}
+    AND start >= %(from)s::int
+GROUP BY 1, 2
+"""
+
+
 def _known_windows(project: Project, goal: Goal, now: float) -> dict[UUID, _Windows]:
     """By path, what is known now of the outcomes of the same time."""
     found: dict[UUID, _Windows] = {}
-    age = f"(SELECT *, (%(now)s - start * {HOUR}) / {HOUR} - 1 AS age FROM routing_pathbucket)"
-    for path, place, counts in run(
-        f"""
-        SELECT path_id, {_CLASS}, ARRAY[{", ".join(f"sum(counts[{place}])" for place in range(1, len(POINTS) + 1))}]
-        FROM {age} AS bucket WHERE project_id = %(project)s AND goal_id = %(goal)s AND pipeline_id = ''
-            AND age < {AGES[-1]}
-        GROUP BY 1, 2
-        """,
-        {"project": project.id, "goal": goal.id, "now": now},
-    ):
+    given = {"project": project.id, "goal": goal.id, "now": now, "from": int(now / HOUR) - AGES[-1] - 1}
+    for path, place, counts in run(_KNOWN_SQL, given):
         found.setdefault(path, _Windows()).add(place, _positive(counts))
     return found
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
 from random import Random
 from types import MappingProxyType
 
-from routing.engine import beta
-from routing.engine.posterior import Posterior
+from routing.engine.posterior import Posterior, shares_below
 
 # Fewer observations than this are too little to hold a path to a constraint.
 ENOUGH_OBSERVATIONS = 5
@@ -297,7 +297,13 @@ def chances(contenders: Iterable[Contender], terms: Terms, now: float) -> dict[s
 
 
 def probabilities_best(posteriors: Sequence[Posterior]) -> list[float]:
-    """P(each is the largest), by one pass over a grid that is fine wherever any of them has weight.
+    """P(each is the largest); kept for what was asked for last."""
+    return list(_probabilities_best(tuple(posteriors)))
+
+
+@lru_cache(maxsize=2_000)
+def _probabilities_best(posteriors: tuple[Posterior, ...]) -> list[float]:
+    """By one pass over a grid that is fine wherever any of them has weight.
 
     On the scale theta = asin(sqrt(x)) a Beta's density stays finite at both ends."""
     if len(posteriors) < 2:
@@ -305,7 +311,7 @@ def probabilities_best(posteriors: Sequence[Posterior]) -> list[float]:
     floor = max(p.mean - 5 * p.deviation for p in posteriors)
     able = [index for index, p in enumerate(posteriors) if p.mean + 5 * p.deviation >= floor]
     nodes = _grid([posteriors[index] for index in able])
-    below = [_running_share(posteriors[index], nodes) for index in able]
+    below = [shares_below(posteriors[index], nodes) for index in able]
     shares = [0.0] * len(posteriors)
     for index, share in zip(able, _shares_of_maximum(below), strict=True):
         shares[index] = share
@@ -322,19 +328,6 @@ def _grid(posteriors: Sequence[Posterior]) -> list[float]:
             if 0.0 < x < 1.0:
                 angles.add(math.asin(math.sqrt(x)))
     return sorted(angles)
-
-
-def _running_share(posterior: Posterior, nodes: Sequence[float]) -> list[float]:
-    """The posterior's distribution function at the nodes, by trapezes, ending at exactly 1."""
-    a, b = 2 * posterior.a - 1, 2 * posterior.b - 1
-    norm = beta.log_norm(posterior.a, posterior.b)
-    total, shares, left, last = 0.0, [0.0], nodes[0], 0.0
-    for node in nodes:
-        height = math.exp(norm + a * math.log(math.sin(node)) + b * math.log(math.cos(node)))
-        total += (height + last) * (node - left)
-        shares.append(total)
-        left, last = node, height
-    return [share / total for share in shares]
 
 
 def _shares_of_maximum(below: Sequence[Sequence[float]]) -> list[float]:

@@ -207,6 +207,15 @@ def _sensitivity(name: str, groups: Sequence[tuple[object, list[PathReport]]]) -
 
 
 Signal = dict[str, Any]
+SIGNALS = (
+    "path_underperforming",
+    "failure_mode_dominant",
+    "param_sensitivity_detected",
+    "drift_detected",
+    "cost_inefficiency",
+    "low_confidence",
+    "goal_healthy",
+)
 
 
 def actionable_signals(

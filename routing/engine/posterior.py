@@ -7,7 +7,9 @@ and with much evidence from the normal one, each as soon as simulation can't tel
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import mul
 from random import Random
 
@@ -15,7 +17,7 @@ from routing.engine import beta
 from routing.engine.histogram import EMPTY, POINTS, Histogram, merged
 
 # One outcome, spread evenly over the points. Of fourteen priors tried (best means 0.25, 0.5 and 0.9, spreads
-# from coin-like to none) the one that is best or within noise of it everywhere; see the notes.
+# from coin-like to none) the one that is best or within noise of it everywhere; see docs/routing.md.
 PRIOR = Histogram((1 / len(POINTS),) * len(POINTS))
 
 SQUARES = tuple(point * point for point in POINTS)
@@ -99,21 +101,52 @@ def pipeline_backing(whole: Histogram, own: Histogram) -> Histogram:
     return rest.capped(PIPELINE_WORTH)
 
 
+# So many deviations apart, two means are taken for surely apart.
+FAR = 8.0
+SLICES = 128
+
+
+@lru_cache(maxsize=10_000)
 def probability_higher(one: Posterior, other: Posterior, by: float = 0.0) -> float:
-    """P(one's mean > other's mean + by): an integral over one's quantile slices of the other's tail."""
-    slices = 64
-    low, high = _support(one)
-    width = (high - low) / slices
-    edges = [one.below(low + width * step) for step in range(slices + 1)]
-    return math.fsum(
-        (edges[step + 1] - edges[step]) * other.below(low + width * (step + 0.5) - by) for step in range(slices)
-    ) / (edges[-1] - edges[0])
+    """P(one's mean > other's mean + by), to within 0.002: one's slices, each times the other's share below it.
+
+    Kept for the pairs last asked for: of a project's many paths few change between two looks at all of them."""
+    gap, spread = one.mean - other.mean - by, math.hypot(one.deviation, other.deviation)
+    if abs(gap) > FAR * spread:
+        return float(gap > 0)
+    ours, theirs = _angles(one), _angles(other)
+    below, below_theirs = shares_below(one, ours), shares_below(other, theirs)
+    first, step = theirs[0], theirs[1] - theirs[0]
+    total = 0.0
+    for index in range(SLICES):
+        value = math.sin((ours[index] + ours[index + 1]) / 2) ** 2 - by
+        place = (math.asin(math.sqrt(min(1.0, max(0.0, value)))) - first) / step
+        low = int(min(max(place, 0.0), SLICES - 1))
+        share = below_theirs[low] + (below_theirs[low + 1] - below_theirs[low]) * min(1.0, max(0.0, place - low))
+        total += (below[index + 1] - below[index]) * share
+    return total
 
 
-def _support(posterior: Posterior) -> tuple[float, float]:
-    """Where all but a millionth of the posterior lies."""
-    reach = 6 * posterior.deviation
-    return max(0.0, posterior.mean - reach), min(1.0, posterior.mean + reach)
+def _angles(posterior: Posterior) -> list[float]:
+    """Evenly spaced over all but nothing of the posterior, on the scale on which its density stays finite."""
+    reach = FAR * posterior.deviation
+    low = math.asin(math.sqrt(max(0.0, posterior.mean - reach)))
+    high = math.asin(math.sqrt(min(1.0, posterior.mean + reach)))
+    step = (high - low) / (SLICES + 1)
+    return [low + step * (place + 0.5) for place in range(SLICES + 1)]
+
+
+def shares_below(posterior: Posterior, angles: Sequence[float]) -> list[float]:
+    """The distribution function at x = sin²(angle) for each of the angles, by trapezes, ending at exactly 1."""
+    a, b = 2 * posterior.a - 1, 2 * posterior.b - 1
+    norm = beta.log_norm(posterior.a, posterior.b)
+    total, shares, left, last = 0.0, [0.0], angles[0], 0.0
+    for angle in angles:
+        height = math.exp(norm + a * math.log(math.sin(angle)) + b * math.log(math.cos(angle)))
+        total += (height + last) * (angle - left)
+        shares.append(total)
+        left, last = angle, height
+    return [share / total for share in shares[1:]]
 
 
 __all__ = [
@@ -123,4 +156,5 @@ __all__ = [
     "borrowed",
     "pipeline_backing",
     "probability_higher",
+    "shares_below",
 ]

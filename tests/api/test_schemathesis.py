@@ -3,7 +3,7 @@
 Requests go straight into the application, in this process; the seed is fixed, so that what fails fails again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -27,6 +27,11 @@ from agentloop.models import Project, Scope
 from agentloop.tenancy import create_project
 from review import intake, verdicts
 from review.models import AnnotationSource
+from routing.decisions import Asked, decide
+from routing.engine.evidence import Source
+from routing.events import ingest
+from routing.evidence import Observation, record
+from routing.paths import NewPath, disable_path, register_path
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
@@ -108,6 +113,56 @@ schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", get_wsgi_app
 def test_every_answer_is_described(case: Any, headers: dict[str, str], ids: dict[str, str]) -> None:
     # Ids that are made up find nothing; these are there until an example deletes what they name.
     case.path_parameters = {**case.path_parameters, **{name: ids[name] for name in ids if name in case.path_parameters}}
+    case.call_and_validate(headers=headers, checks=CHECKS)
+
+
+@pytest.fixture
+def routed(project: Project) -> dict[str, Any]:
+    """A goal with everything that the routing side can know of one; the values are what its requests name."""
+    for place, model in enumerate(["gpt-4o", "claude-sonnet-4"]):
+        new = NewPath(model, ("search",), {"temperature": 0.2 + place / 2})
+        path = register_path(project, SYSTEM, "book", new)
+        rows = [
+            Observation(
+                "book", Source.PROVIDER, f"t{place}-{n}", path_id=path.shown_id, pipeline_id="chat", success=n % 3 > 0,
+                score=n / 12, failure_category=None if n % 3 else "timeout", reason="a reason", metadata={"n": n},
+            )
+            for n in range(12)
+        ]  # fmt: skip
+        record(project, rows)
+    decided = decide(project, Asked("book", pipeline="chat"))
+    assert decided.path is not None
+    record(project, [Observation("book", Source.USER, decided.trace_id, success=False, raw_evidence="said so")])
+    span = {"span_id": "s", "trace_id": decided.trace_id, "model_id": decided.path.model, "cost_usd": 0.1}
+    ingest(project, [{**span, "latency_ms": 90}])
+    disable_path(project, SYSTEM, register_path(project, SYSTEM, "book", NewPath("old")).shown_id)
+    return {
+        "goal": "book",
+        "task_type": "book",
+        "trace_id": decided.trace_id,
+        "path_id": decided.path.shown_id,
+        "pinned_path_id": decided.path.shown_id,
+        "model_id": decided.path.model,
+        "pipeline_id": "chat",
+    }
+
+
+def with_real(value: Any, real: Mapping[str, Any]) -> Any:
+    """A made-up body that speaks of what there is."""
+    if isinstance(value, dict):
+        return {name: real.get(name, with_real(part, real)) for name, part in value.items()}
+    return [with_real(part, real) for part in value] if isinstance(value, list) else value
+
+
+@schema.include(path_regex="^/api/").parametrize()
+@SETTINGS
+def test_every_answer_about_a_goal_that_is_in_use_is_described(
+    case: Any, headers: dict[str, str], routed: dict[str, Any]
+) -> None:
+    case.path_parameters = with_real(case.path_parameters, routed)
+    case.query = with_real(case.query or {}, routed)
+    if isinstance(case.body, dict):
+        case.body = with_real(case.body, routed)
     case.call_and_validate(headers=headers, checks=CHECKS)
 
 

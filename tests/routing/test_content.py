@@ -1,5 +1,6 @@
 """No prompt, response or tool content reaches a routing table; the short fields that may hold text are masked."""
 
+import json
 from typing import Any
 
 from django.apps import apps
@@ -7,6 +8,7 @@ from django.db import connection
 
 from agentloop.actors import SYSTEM
 from agentloop.tenancy import change_settings
+from routing.models import Decision, EventSpan, LedgerRow, Outcome
 
 MARKER = "MARKER-of-content"
 # The only free texts, by specification: a reason, a raw evidence and scalar metadata.
@@ -44,11 +46,25 @@ def test_no_endpoint_lets_content_into_a_table(api: Any) -> None:
     span = {"span_id": "s", "trace_id": "t", "model_id": "m", "error_message": MARKER, **nested}
     api.post("/api/ingest", {"events": [span]})
     api.post("/api/v1/traces", {"events": [{**span, "span_id": "s2"}]})
+    batched = {"outcomes": [{**about, "trace_id": "t2", "success": True, **nested}]}
+    api.post("/api/v1/intelligence/outcomes", batched)
+    api.post("/api/v1/intelligence/signals/batch", {"signals": [{**signal, "trace_id": "t3", **nested}]})
+    path = api.get("/api/v1/routing/paths?goal=g")["paths"][0]["path_id"]
+    api.post("/api/v1/routing/decisions", {"decisions": [{**about, "trace_id": "t4", "path_id": path, **nested}]})
+    api.post("/api/v1/intelligence/policy", {**about, **nested})
+    api.post("/api/v1/intelligence/recommend", {**about, **nested})
+    line = json.dumps({**span, "span_id": "s3"}).encode()
+    api.post("/api/ingest", line, Content_Type="application/x-ndjson")
     turn = {"question": MARKER, "agent_response": MARKER, "goal": "g", "trace_id": "t", "model": "m"}
     logged = api.send("POST", "/v1/turns", turn).json()
     verdict = {"rating": "incorrect", "correction": MARKER, "comment": MARKER, "tags": [MARKER]}
     assert api.send("POST", f"/v1/turns/{logged['turn_id']}/verdict", verdict).status_code in (200, 201)
+    more = api.send("POST", "/v1/turns/batch", {"turns": [{**turn, "trace_id": "t5", "metadata": nested}]}).json()
+    assert more["results"][0]["status"] == "pending"
     assert columns_with(MARKER) == set()
+    assert Outcome.objects.count() == 3
+    assert EventSpan.objects.count() == 3
+    assert Decision.objects.filter(trace_id="t4").exists()
 
 
 def test_the_short_texts_are_cut_and_masked(api: Any) -> None:
@@ -65,8 +81,6 @@ def test_the_short_texts_are_cut_and_masked(api: Any) -> None:
     assert columns_with("jo@example.com") == set()
     assert columns_with(MARKER) == set()
     assert columns_with("[email]") <= MAY_HOLD_TEXT
-    from routing.models import LedgerRow
-
     first = LedgerRow.objects.order_by("id").first()
     assert first is not None
     assert len(first.reason or "") == 500

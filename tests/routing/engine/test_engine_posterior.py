@@ -81,6 +81,20 @@ def test_probability_higher_agrees_with_draws():
     assert probability_higher(one, one) == pytest.approx(0.5, abs=0.01)
 
 
+@settings(max_examples=30, deadline=None)
+@given(*[st.tuples(st.floats(0, 3000), st.floats(0, 3000))] * 2, st.sampled_from([0.0, 0.1, 0.3]))
+def test_probability_higher_agrees_with_the_integral(one, other, by):
+    """Against a sum of two thousand exact slices, for means at the scale's ends too."""
+    one, other = believe(coins(*one)), believe(coins(*other))
+    low, high = max(0.0, one.mean - 9 * one.deviation), min(1.0, one.mean + 9 * one.deviation)
+    edges = [low + (high - low) * step / 2000 for step in range(2001)]
+    below = [one.below(edge) for edge in edges]
+    share = sum(
+        (below[step + 1] - below[step]) * other.below((edges[step] + edges[step + 1]) / 2 - by) for step in range(2000)
+    )
+    assert probability_higher(one, other, by) == pytest.approx(share, abs=0.003)
+
+
 @settings(deadline=None)
 @given(st.floats(0.3, 3000), st.floats(0.3, 3000), st.floats(0.001, 0.999))
 def test_quantiles_invert_the_distribution_function(a, b, share):
