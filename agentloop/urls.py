@@ -23,6 +23,7 @@ urlpatterns = [
     path("p/<slug:project>/", include(api)),
     path("", overview.overview, name="overview"),
     path("p/<slug:project>/", overview.project_overview, name="project_overview"),
+    *feedback_widget.urls.demos,
     path("accounts/", include(agentloop.account_urls)),
     path("api/schema/", schema.schema, name="schema"),
     path("api/docs/", reference.reference, name="reference"),

@@ -41,7 +41,10 @@ PUBLIC = {
     "metrics",
 }
 # Pages of a person without a project in the path: they show what is theirs.
-PERSONAL = {"overview", "account_change_password", "account_set_password", "account_reauthenticate"}
+PERSONAL = {"overview", "own_widget_demo", "account_change_password", "account_set_password", "account_reauthenticate"}
+
+# Pages below a project's prefix: a program's key is no sign-in.
+PAGES = ("/<slug:project>/", "/widget-demo/")
 
 # Valid for every route at once, so that a request is refused for who asks, not for what.
 ANYTHING = {
@@ -173,7 +176,7 @@ def test_a_strangers_key_finds_nothing_below_the_prefix(acme: dict[str, str], st
     wrong = {
         label: answer.status_code
         for label, _, answer in attempts(stranger.client, BELOW_A_PROJECT, acme)
-        if answer.status_code not in ((302, 405) if label.endswith("/<slug:project>/") else (404,))
+        if answer.status_code not in ((302, 405) if label.endswith(PAGES) else (404,))
     }
     assert not wrong
     assert kept("acme") == before
@@ -195,7 +198,7 @@ def test_nobody_gets_past_the_door(acme: dict[str, str]) -> None:
     wrong = {
         label: answer.status_code
         for label, route, answer in attempts(Client(), BELOW_A_PROJECT + AT_THE_ROOT, acme)
-        if answer.status_code != (302 if route.name == "project_overview" else 401)
+        if answer.status_code != (302 if route.name in ("project_overview", "widget_demo") else 401)
     }
     assert not wrong
     assert kept("acme") == before
