@@ -15,10 +15,10 @@ from django.utils import timezone
 from agentloop.actors import SYSTEM
 from agentloop.keys import create_signing_key, revoke_signing_key
 from agentloop.models import Project
-from feedback_widget import looks, views
+from feedback_widget import limits, looks, views
 from feedback_widget.models import Submission
 from review.models import Annotation
-from tests.feedback_widget.support import QUESTION, RESPONSE, Widget, form_of
+from tests.feedback_widget.support import QUESTION, RESPONSE, Widget, form_of, visitor
 from tests.review.support import Caller, make_project, turn_of
 
 XSS = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
@@ -63,7 +63,7 @@ def test_headers_keep_it_private(widget: Widget) -> None:
 
 def test_knows_no_session(widget: Widget) -> None:
     """Whoever is signed in, or comes with a stale cookie: nothing is looked up and nothing is set."""
-    client = Client()
+    client = visitor()
     client.cookies["sessionid"] = "whatever"
     client.cookies["csrftoken"] = "whatever"
     widget.client = client
@@ -228,15 +228,22 @@ def test_other_methods(widget: Widget) -> None:
 # --- limits and programs --------------------------------------------------------------------------------------
 
 
-def test_openings_of_an_address(widget: Widget) -> None:
-    statuses = [widget.open("/feedback").status_code for _ in range(260)]
-    assert set(statuses) == {403, 429}
-    assert statuses.index(429) >= 200
+def test_openings_of_an_address(widget: Widget, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (limits.OPENINGS_PER_SECOND, limits.OPENINGS_AT_ONCE) == (100, 200)
+    monkeypatch.setattr(limits, "OPENINGS_PER_SECOND", 0.1)
+    monkeypatch.setattr(limits, "OPENINGS_AT_ONCE", 5)
+    assert [widget.open("/feedback").status_code for _ in range(7)] == [403] * 5 + [429] * 2
     refused = widget.open(widget.link())
     assert (refused.status_code, "wait a moment" in text_of(refused)) == (429, True)
     assert int(refused["Retry-After"]) >= 1
-    widget.client = Client(REMOTE_ADDR="203.0.113.9")
+    widget.client = visitor()
     assert widget.open(widget.link()).status_code == 200
+
+
+def test_forms_of_an_address_before_it_is_known_whose_they_are(widget: Widget, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "POSTS_PER_SECOND", 0.1)
+    monkeypatch.setattr(limits, "POSTS_AT_ONCE", 3)
+    assert [widget.send("/feedback", "correct").status_code for _ in range(4)] == [403] * 3 + [429]
 
 
 def test_answers_to_a_link(widget: Widget) -> None:
@@ -253,7 +260,7 @@ def test_answers_of_an_address_and_to_a_project(
     with_settings(**{setting: 5})
     statuses = [widget.send(widget.link(u=str(user)), "correct").status_code for user in range(8)]
     assert statuses == [200] * 5 + [429] * 3
-    widget.client = Client(REMOTE_ADDR="203.0.113.9")
+    widget.client = visitor()
     elsewhere = widget.send(widget.link(u="x"), "correct").status_code
     assert elsewhere == (200 if setting == "feedback_per_address" else 429)
 
