@@ -13,7 +13,7 @@ from agentloop.addresses import hashed_address
 from agentloop.models import Project
 from agentloop.parsing import clean_text
 from agentloop.signing import Link, lifetime
-from agentloop.sql import with_retries
+from agentloop.sql import run, with_retries
 from feedback_widget.errors import NoRating
 from feedback_widget.models import Submission
 from review import end_users
@@ -151,8 +151,7 @@ def _submit(link: Link, said: Said, address: str) -> Opened:
     )
     if submission.annotation_id is None:
         annotation = end_users.hear(link.project, speaker, about, Verdict(**said.as_verdict()))
-        submission.annotation_id = annotation.id
-        submission.save(update_fields=["annotation_id"])
+        Submission.objects.filter(id=submission.id).update(annotation_id=annotation.id)
     else:
         annotation = _annotation(submission)
         if said != said_in(annotation) and not _opened(link, submission, annotation).is_final:
@@ -162,13 +161,29 @@ def _submit(link: Link, said: Said, address: str) -> Opened:
 
 
 def _locked_submission(link: Link, address: str) -> Submission:
-    """The link's row, made if need be: whoever else sends the same link now waits here."""
+    """The link's row, made if need be: whoever else sends the same link now waits here. One query."""
     made = datetime.fromtimestamp(link.signed_at, UTC)
-    new = Submission(
+    submission = Submission(
         project=link.project,
         link=link.identity,
         sender=hashed_address(link.project, address),
         expires_at=made + lifetime(link.project),
     )
-    Submission.objects.bulk_create([new], ignore_conflicts=True)
-    return Submission.objects.of(link.project).select_for_update().get(link=link.identity)
+    # An update that changes nothing locks the row that is there, and answers it.
+    [(submission.id, submission.annotation_id, submission.created_at)] = run(
+        """
+        INSERT INTO feedback_widget_submission (id, project_id, link, sender, created_at, expires_at)
+        VALUES (%s, %s, %s, %s, %s, %s)
+        ON CONFLICT (project_id, link) DO UPDATE SET link = excluded.link
+        RETURNING id, annotation_id, created_at
+        """,
+        [
+            submission.id,
+            link.project.id,
+            link.identity,
+            submission.sender,
+            submission.created_at,
+            submission.expires_at,
+        ],
+    )
+    return submission

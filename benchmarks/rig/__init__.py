@@ -125,9 +125,14 @@ def load(
     key: str = "",
     connections: int = 32,
     seconds: float = 8,
+    content_type: str = "application/json",
+    from_afar: bool = False,
 ) -> Figures:
-    """Sends the requests, each once, from a process of its own, until they or the time run out."""
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    """Sends the requests, each once, from a process of its own, until they or the time run out.
+
+    `from_afar` lets each come from an address of its own, as a trusted proxy would tell it.
+    """
+    headers = {"Content-Type": content_type, **({"Authorization": f"Bearer {key}"} if key else {})}
     job = {
         "port": port,
         "method": method,
@@ -135,6 +140,7 @@ def load(
         "requests": list(requests),
         "connections": connections,
         "seconds": seconds,
+        "from_afar": from_afar,
     }
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.rig.load"],
