@@ -1,19 +1,14 @@
 """What the widget looks like, for owners: each way of putting it on a page, with a link that works."""
 
-import time
-
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from agentloop.keys import current_signing_secret
-from agentloop.models import Project, Role, Scope
+from agentloop.models import Role, Scope
 from agentloop.pages import MemberRequest, member_page, memberships_of, render_page, site_address
-from agentloop.signing import make_token
+from feedback_widget.samples import sample_link
 
-QUESTION = "When do you open on Sundays?"
-RESPONSE = "We open at **noon** on Sundays and close at six. On other days we open at nine."
 SHOWN = (
     ("frame", "A frame", "The form stands in the page and grows with what it holds."),
     ("button", "A button", "The form opens below the button."),
@@ -42,13 +37,3 @@ def demo(request: MemberRequest) -> HttpResponse:
         "origins": request.project.setting("widget_origins"),
     }
     return render_page(request, "feedback_widget/demo.html", known)
-
-
-def sample_link(project: Project, user: str = "demo") -> str | None:
-    """A link to a made-up answer, from this site's root; None without a key to sign it. It writes nothing."""
-    key = current_signing_secret(project)
-    if key is None:
-        return None
-    key_id, secret = key
-    payload = {"k": key_id, "q": QUESTION, "a": RESPONSE, "u": user}
-    return f"/f/{make_token(secret, payload, int(time.time()))}"
