@@ -15,12 +15,12 @@ api = [
     *routing.urls.api,
     *agentloop.admin_urls.api,
     *feedback_widget.urls.api,
-    *feedback_widget.urls.pages,
 ]
 
 urlpatterns = [
+    *feedback_widget.urls.pages,
     *api,
-    path("p/<slug:project>/", include(api)),
+    path("p/<slug:project>/", include([*feedback_widget.urls.pages, *api])),
     path("", overview.overview, name="overview"),
     path("p/<slug:project>/", overview.project_overview, name="project_overview"),
     *feedback_widget.urls.demos,
