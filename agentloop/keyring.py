@@ -4,14 +4,19 @@ What is kept can't go stale: a key's secret never changes, and its row is read a
 that a revocation holds at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import F
+from django.utils import timezone
 
-from agentloop.models import SigningKey
+from agentloop.keys import LAST_USE_GRAIN
+from agentloop.models import Project, SigningKey
 from agentloop.secrets_box import Unsealable, unseal
+from agentloop.sql import run
 
 # Trying one costs two microseconds for a short link and twenty for the longest.
 MOST_KEYS = 50_000
@@ -38,14 +43,45 @@ def secret_of(key: SigningKey) -> str | None:
 
 def keys_named(key_id: str, slug: str | None) -> list[SigningKey]:
     """The keys with an id, in all projects or one: mostly one key. One query."""
-    keys = SigningKey.objects.select_related("project").filter(key_id=key_id)
-    return list(keys if slug is None else keys.filter(project__slug=slug))
+    if slug is None:
+        return _keys("key.key_id = %s", [key_id])
+    return _keys("key.key_id = %s AND project.slug = %s", [key_id, slug])
 
 
 def keys_of(slug: str) -> list[SigningKey]:
     """A project's keys, the current one first. One query."""
-    keys = SigningKey.objects.select_related("project").filter(project__slug=slug)
-    return list(keys.order_by("-is_current", "-created_at"))
+    return _keys("project.slug = %s ORDER BY key.is_current DESC, key.created_at DESC", [slug])
+
+
+_KEY_FIELDS, _PROJECT_FIELDS = SigningKey._meta.concrete_fields, Project._meta.concrete_fields
+_KEYS_SQL = f"""
+SELECT {", ".join(f"key.{field.column}" for field in _KEY_FIELDS)},
+    {", ".join(f"project.{field.column}" for field in _PROJECT_FIELDS)}
+FROM agentloop_signingkey AS key JOIN agentloop_project AS project ON project.id = key.project_id
+WHERE """
+
+
+def _keys(where: str, params: Sequence[Any]) -> list[SigningKey]:
+    """Keys with their projects. Each opened link asks for one, and the ORM would take longer over it than the rest."""
+    return [_key_of(row) for row in run(_KEYS_SQL + where, params)]
+
+
+def _key_of(row: Sequence[Any]) -> SigningKey:
+    split = len(_KEY_FIELDS)
+    key = SigningKey.from_db(connection.alias, [field.attname for field in _KEY_FIELDS], row[:split])
+    values = [
+        field.from_db_value(value, None, connection) if hasattr(field, "from_db_value") else value
+        for field, value in zip(_PROJECT_FIELDS, row[split:], strict=True)
+    ]
+    key.project = Project.from_db(connection.alias, [field.attname for field in _PROJECT_FIELDS], values)
+    return key
+
+
+def note_use(key: SigningKey) -> None:
+    """Records coarsely that a link of this key was answered: after a start, such keys are tried first."""
+    now = timezone.now()
+    if key.last_used_at is None or key.last_used_at < now - LAST_USE_GRAIN:
+        SigningKey.objects.filter(pk=key.pk).update(last_used_at=now)
 
 
 def every_key(has_signed: Callable[[str], bool]) -> Iterator[SigningKey]:
@@ -61,7 +97,7 @@ def every_key(has_signed: Callable[[str], bool]) -> Iterator[SigningKey]:
             secret = None if pk in tried else _secrets.get(pk)
             if secret is not None and has_signed(secret):
                 _move_to_front(pk)
-                yield from SigningKey.objects.select_related("project").filter(pk=pk)
+                yield from _keys("key.id = %s", [pk])
         tried.update(_ring)
 
 

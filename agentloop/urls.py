@@ -15,16 +15,17 @@ api = [
     *routing.urls.api,
     *agentloop.admin_urls.api,
     *feedback_widget.urls.api,
-    *feedback_widget.urls.pages,
 ]
 
 urlpatterns = [
+    *feedback_widget.urls.pages,
     *api,
-    path("p/<slug:project>/", include(api)),
+    path("p/<slug:project>/", include([*feedback_widget.urls.pages, *api])),
     path("", overview.overview, name="overview"),
     path("p/<slug:project>/", include(review.urls.pages)),
     path("p/<slug:project>/", overview.project_overview, name="project_overview"),
     path("theme/", theme.set_theme, name="theme"),
+    *feedback_widget.urls.demos,
     path("accounts/", include(agentloop.account_urls)),
     path("api/schema/", schema.schema, name="schema"),
     path("api/docs/", reference.reference, name="reference"),

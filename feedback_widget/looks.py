@@ -9,7 +9,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 LIGHT, DARK = "#ffffff", "#1a1b20"
-INK_ON_ACCENT = ("#ffffff", "#0e0f12")
+INKS = ("#ffffff", "#000000")
 # WCAG 2.2: text, and text on the accent, needs 4.5 to 1.
 LEAST_CONTRAST = 4.5
 STEPS = 50
@@ -50,8 +50,8 @@ def _mix(one: str, other: str, share: float) -> str:
 
 
 def ink_on(accent: str) -> str:
-    """White or near black, whichever is easier to read on the accent: one of them always reaches 4.5."""
-    return max(INK_ON_ACCENT, key=lambda ink: contrast(ink, accent))
+    """White or black, whichever is easier to read on the accent: one of them always reaches 4.5."""
+    return max(INKS, key=lambda ink: contrast(ink, accent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,10 @@ def _inline(text: str) -> Inline:
 
 @lru_cache(maxsize=1000)
 def style(accent: str) -> Inline:
-    """The style sheet for a project's accent."""
-    light, dark = readable(accent, LIGHT), readable(accent, DARK)
+    """The style sheet for a project's accent: as it is where text stands on it, made readable where it is the text."""
     accents = (
-        f":root{{--accent:{light};--on-accent:{ink_on(light)}}}"
-        f"@media(prefers-color-scheme:dark){{:root{{--accent:{dark};--on-accent:{ink_on(dark)}}}}}"
+        f":root{{--fill:{accent};--on-fill:{ink_on(accent)};--accent:{readable(accent, LIGHT)}}}"
+        f"@media(prefers-color-scheme:dark){{:root{{--accent:{readable(accent, DARK)}}}}}"
     )
     return _inline(accents + _small(HERE / "page.css"))
 

@@ -45,4 +45,5 @@ def is_long(text: str) -> bool:
 def preview(text: str) -> str:
     """The beginning of a long text on one line, for where it is folded."""
     line = " ".join(re.sub(r"[*_`#>|~]+", " ", text[: 4 * PREVIEW]).split())
-    return f"{line[:PREVIEW].rstrip()}…"
+    whole_words = line[:PREVIEW].rpartition(" ")[0] or line[:PREVIEW]
+    return f"{whole_words}…"

@@ -10,10 +10,11 @@ from django.utils import timezone
 
 from agentloop.actors import Actor
 from agentloop.addresses import hashed_address
+from agentloop.keyring import note_use
 from agentloop.models import Project
 from agentloop.parsing import clean_text
 from agentloop.signing import Link, lifetime
-from agentloop.sql import with_retries
+from agentloop.sql import run, with_retries
 from feedback_widget.errors import NoRating
 from feedback_widget.models import Submission
 from review import end_users
@@ -108,15 +109,32 @@ class Opened:
         return self.changeable_until is not None and self.changeable_until <= timezone.now()
 
 
+_LOOK_SQL = """
+SELECT
+    EXISTS (SELECT FROM feedback_widget_submission
+        WHERE project_id = %(project)s AND link = %(link)s AND annotation_id IS NOT NULL),
+    turn.question, turn.response
+FROM (SELECT) AS nothing LEFT JOIN review_turn AS turn
+    ON turn.project_id = %(project)s AND turn.id = %(turn)s AND (turn.status <> 'pending' OR turn.expires_at > now())
+"""
+
+
 def look(link: Link) -> Opened:
-    """What an opened link shows; nothing is written. Two queries. Raises TurnNotFound for a turn that is gone."""
-    submission = Submission.objects.of(link.project).answered().filter(link=link.identity).first()
-    if submission is not None:
+    """What an opened link shows; nothing is written. Raises TurnNotFound for a turn that is gone.
+
+    One query, and up to two more where it was answered or its turn was merged into another.
+    """
+    given = {"project": link.project.id, "link": link.identity, "turn": link.turn_id}
+    [(is_answered, question, response)] = run(_LOOK_SQL, given)
+    if is_answered:
+        submission = Submission.objects.of(link.project).get(link=link.identity)
         return _opened(link, submission, _annotation(submission))
     if link.turn_id is None:
         return Opened(link, link.question, link.response)
-    turn = find_turn(link.project, link.turn_id)
-    return Opened(link, turn.question, turn.response)
+    if question is None:
+        turn = find_turn(link.project, link.turn_id)
+        question, response = turn.question, turn.response
+    return Opened(link, question, response)
 
 
 def _annotation(submission: Submission) -> Annotation:
@@ -139,7 +157,9 @@ def submit(link: Link, said: Said, address: str) -> Opened:
     Sent again within half an hour with other words it is changed; later it stays as it is.
     """
     said = masked(link.project, said)
-    return with_retries(lambda: _submit(link, said, address))
+    opened = with_retries(lambda: _submit(link, said, address))
+    note_use(link.key)
+    return opened
 
 
 @transaction.atomic
@@ -151,8 +171,7 @@ def _submit(link: Link, said: Said, address: str) -> Opened:
     )
     if submission.annotation_id is None:
         annotation = end_users.hear(link.project, speaker, about, Verdict(**said.as_verdict()))
-        submission.annotation_id = annotation.id
-        submission.save(update_fields=["annotation_id"])
+        Submission.objects.filter(id=submission.id).update(annotation_id=annotation.id)
     else:
         annotation = _annotation(submission)
         if said != said_in(annotation) and not _opened(link, submission, annotation).is_final:
@@ -162,13 +181,29 @@ def _submit(link: Link, said: Said, address: str) -> Opened:
 
 
 def _locked_submission(link: Link, address: str) -> Submission:
-    """The link's row, made if need be: whoever else sends the same link now waits here."""
+    """The link's row, made if need be: whoever else sends the same link now waits here. One query."""
     made = datetime.fromtimestamp(link.signed_at, UTC)
-    new = Submission(
+    submission = Submission(
         project=link.project,
         link=link.identity,
         sender=hashed_address(link.project, address),
         expires_at=made + lifetime(link.project),
     )
-    Submission.objects.bulk_create([new], ignore_conflicts=True)
-    return Submission.objects.of(link.project).select_for_update().get(link=link.identity)
+    # An update that changes nothing locks the row that is there, and answers it.
+    [(submission.id, submission.annotation_id, submission.created_at)] = run(
+        """
+        INSERT INTO feedback_widget_submission (id, project_id, link, sender, created_at, expires_at)
+        VALUES (%s, %s, %s, %s, %s, %s)
+        ON CONFLICT (project_id, link) DO UPDATE SET link = excluded.link
+        RETURNING id, annotation_id, created_at
+        """,
+        [
+            submission.id,
+            link.project.id,
+            link.identity,
+            submission.sender,
+            submission.created_at,
+            submission.expires_at,
+        ],
+    )
+    return submission

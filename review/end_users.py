@@ -40,7 +40,7 @@ class About:
 
 def hear(project: Project, actor: Actor, about: About, verdict: verdicts.Verdict) -> Annotation:
     """Writes down what an end user says, in the caller's transaction. Raises TurnNotFound for a turn that is gone."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         question, response = verdicts.as_stored(project, about.question, about.response)
         turn = _turn_of(project, about, question, response)
         if verdict.rating == Rating.INCORRECT:
@@ -54,7 +54,8 @@ def hear(project: Project, actor: Actor, about: About, verdict: verdicts.Verdict
             response=turn.response if turn else response,
             execution={"trace_id": about.trace_id, "goal": about.goal} if about.trace_id else {},
         )
-        _weigh(project, turn)
+        if verdict.rating == Rating.INCORRECT:
+            _weigh(project, turn)
     return annotation
 
 
@@ -62,7 +63,7 @@ def hear_again(
     project: Project, actor: Actor, about: About, annotation_id: UUID, changes: Mapping[str, Any]
 ) -> Annotation:
     """Writes down that the same user now says something else."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         turn = _turn_of_annotation(project, verdicts.find_annotation(project, annotation_id))
         annotation = verdicts.edit_annotation(project, actor, annotation_id, changes).annotation
         if annotation.rating == Rating.INCORRECT:
@@ -76,7 +77,7 @@ def hear_again(
 
 def take_back(project: Project, actor: Actor, annotation_id: UUID) -> None:
     """Takes back what was said, as spam: its evidence is withdrawn, and a turn that waits for its sake alone leaves."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         turn = _turn_of_annotation(project, verdicts.find_annotation(project, annotation_id))
         verdicts.retract(project, actor, annotation_id)
         _weigh(project, turn)

@@ -126,9 +126,14 @@ def load(
     scheme: str = "Bearer",
     connections: int = 32,
     seconds: float = 8,
+    content_type: str = "application/json",
+    from_afar: bool = False,
 ) -> Figures:
-    """Sends the requests, each once, from a process of its own, until they or the time run out."""
-    headers = {"Content-Type": "application/json", **({"Authorization": f"{scheme} {key}"} if key else {})}
+    """Sends the requests, each once, from a process of its own, until they or the time run out.
+
+    `from_afar` lets each come from an address of its own, as a trusted proxy would tell it.
+    """
+    headers = {"Content-Type": content_type, **({"Authorization": f"{scheme} {key}"} if key else {})}
     job = {
         "port": port,
         "method": method,
@@ -136,6 +141,7 @@ def load(
         "requests": list(requests),
         "connections": connections,
         "seconds": seconds,
+        "from_afar": from_afar,
     }
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.rig.load"],

@@ -31,8 +31,9 @@ if not settings.configured:
 
 from django.core.wsgi import get_wsgi_application
 from django.db import connection
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
+from django.utils.html import escape
 
 PROJECT = os.environ.get("BARE_PROJECT", "")
 COLUMNS = (
@@ -110,9 +111,44 @@ def decide(request: HttpRequest) -> JsonResponse:
     return answered({"trace_id": trace.hex, "path_id": first[0].hex, "model_id": first[2]})
 
 
+PAGE = "<!doctype html><style>" + "p{margin:0}" * 800 + "</style><title>Was this right?</title><p>{}</p><p>{}</p>"
+
+
+def opened(request: HttpRequest, turn: str) -> HttpResponse:
+    """One SELECT of a turn, put into a page of the widget's size."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT question, response FROM review_turn WHERE project_id = %s AND id = %s", [PROJECT, turn])
+        question, response = cursor.fetchone()
+    page = PAGE.replace("{}", escape(question), 1).replace("{}", escape(response), 1)
+    answer = HttpResponse(page)
+    answer["Content-Length"] = len(answer.content)
+    return answer
+
+
+def submitted(request: HttpRequest, turn: str) -> JsonResponse:
+    """One raw INSERT of what the form says into the annotations."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO review_annotation (id, project_id, turn_id, question, response, source, author, author_label,
+                rating, correction, root_cause, failure_category, tags, comment, scores, metadata, user_id, goal, model,
+                path_id, pipeline_id, trace_id, draw, version, created_at, updated_at)
+            VALUES (gen_random_uuid(), %s, %s, 'q', 'a', 'end_user', 'link', '', %s, %s, '', '', '{}', '', '{}', '{}', '', '', '',
+                '', '', '', '', 1, now(), now())""",
+            [PROJECT, turn, request.POST["rating"], request.POST["correction"]],
+        )
+    return answered({"ok": True})
+
+
 def empty(request: HttpRequest) -> JsonResponse:
     return answered({"ok": True})
 
 
-urlpatterns = [path("v1/turns", one), path("v1/turns/batch", batch), path("empty", empty), path("decide", decide)]
+urlpatterns = [
+    path("v1/turns", one),
+    path("v1/turns/batch", batch),
+    path("empty", empty),
+    path("decide", decide),
+    path("opened/<uuid:turn>", opened),
+    path("submitted/<uuid:turn>", submitted),
+]
 application = get_wsgi_application()

@@ -35,12 +35,19 @@ async def _connection(
 
 
 async def _run(job: dict[str, Any]) -> dict[str, Any]:
-    requests = [request_bytes(job["method"], path, job["headers"], body) for path, body in job["requests"]]
+    requests = [
+        request_bytes(job["method"], path, job["headers"] | _from(number if job["from_afar"] else None), body)
+        for number, (path, body) in enumerate(job["requests"])
+    ]
     out: dict[str, Any] = {"statuses": {}, "times": []}
     begun = time.perf_counter()
     end, next_one = begun + job["seconds"], [0]
     await asyncio.gather(*(_connection(job, requests, next_one, end, out) for _ in range(job["connections"])))
     return {"elapsed": time.perf_counter() - begun, **out}
+
+
+def _from(number: int | None) -> dict[str, str]:
+    return {} if number is None else {"X-Forwarded-For": f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"}
 
 
 def request_bytes(method: str, path: str, headers: dict[str, str], body: str) -> bytes:

@@ -44,7 +44,10 @@ PUBLIC = {
     "metrics",
 }
 # Pages of a person without a project in the path: they show what is theirs.
-PERSONAL = {"overview", "account_change_password", "account_set_password", "account_reauthenticate"}
+PERSONAL = {"overview", "own_widget_demo", "account_change_password", "account_set_password", "account_reauthenticate"}
+
+# Pages below a project's prefix: a program's key is no sign-in.
+PAGES = ("/<slug:project>/", "/widget-demo/")
 
 # Valid for every route at once, so that a request is refused for who asks, not for what.
 ANYTHING = {

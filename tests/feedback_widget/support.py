@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from random import randrange
 from typing import Any
 from uuid import UUID
 
@@ -49,10 +50,15 @@ def form_of(html: str) -> dict[str, list[str]]:
     return reader.fields
 
 
+def visitor() -> Client:
+    """A browser at an address of its own: limits outlive a test, and other sessions share them."""
+    return Client(REMOTE_ADDR=f"198.18.{randrange(256)}.{randrange(256)}")
+
+
 @dataclass
 class Widget:
     project: Project
-    client: Client = field(default_factory=Client)
+    client: Client = field(default_factory=visitor)
 
     def token(self, at: int | None = None, **payload: str) -> str:
         payload.setdefault("k", signing_key_id(SECRET))

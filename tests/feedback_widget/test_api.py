@@ -7,7 +7,6 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -17,7 +16,7 @@ from feedback_widget.models import Submission
 from feedback_widget.upkeep import KEEP, forget_ended_links
 from review.models import Annotation, Status, Turn
 from routing.models import Outcome
-from tests.feedback_widget.support import QUESTION, RESPONSE, Widget
+from tests.feedback_widget.support import QUESTION, RESPONSE, Widget, visitor
 from tests.review.support import Caller, assert_counted, caller_for, make_project, turn_of
 
 PATH, REMOVALS = "/v1/feedback-urls", "/v1/feedback/removals"
@@ -79,7 +78,7 @@ def spammed(widget: Widget, call: Caller) -> dict[str, Any]:
     """One honest no on a logged turn; from another address three on the same, and two on what nobody logged."""
     turn = turn_of(call.log(QUESTION, RESPONSE, trace_id="t0", goal="hours"))
     widget.send(widget.link_to(turn.id, u="honest"), "incorrect")
-    widget.client = Client(REMOTE_ADDR="203.0.113.66")
+    widget.client = visitor()
     for number in range(3):
         widget.send(widget.link_to(turn.id, u=f"spam{number}"), "incorrect", comment="buy")
     for number in range(2):

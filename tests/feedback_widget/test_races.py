@@ -3,19 +3,18 @@
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from feedback_widget.models import Submission
 from review.models import Annotation, AnnotationVersion, Turn
 from routing.models import LedgerRow
-from tests.feedback_widget.support import QUESTION, RESPONSE, Widget
+from tests.feedback_widget.support import QUESTION, RESPONSE, Widget, visitor
 from tests.review.support import Caller, assert_counted, in_threads, turn_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def sender(link: str, rating: str) -> Any:
-    return lambda: Client().post(link, {"rating": rating}).status_code
+    return lambda: visitor().post(link, {"rating": rating}).status_code
 
 
 def test_one_link_sent_eight_times_at_once(transactional_db: None, widget: Widget) -> None:

@@ -27,6 +27,7 @@ class Facts:
     key: str
     logged: httpx.Response
     long_line: httpx.Response
+    feedback: httpx.Response
     exit_code: int
     left_behind: list[str]
 
@@ -39,10 +40,11 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Facts:
         turn = {"question": "When do you open?", "agent_response": "At noon.", "signals": {"thumbs_down": True}}
         logged = httpx.post(f"{site.url}/v1/turns", json=turn, headers={"Authorization": f"Bearer {key}"})
         long_line = httpx.get(f"{site.url}/healthz", params={"q": "a" * 20_000})
+        feedback = httpx.get(re.search(r"http://\S+/f/\S+", site.output)[0])
     finally:
         exit_code = site.stop()
     left = [f"{process.pid} {process.name()}" for process in site.processes()]
-    return Facts(site.home, site.output, key, logged, long_line, exit_code, left)
+    return Facts(site.home, site.output, key, logged, long_line, feedback, exit_code, left)
 
 
 @pytest.fixture
@@ -70,6 +72,10 @@ def test_the_first_start_prints_what_to_do_next(first: Facts) -> None:
 
 def test_the_printed_key_logs_a_turn(first: Facts) -> None:
     assert first.logged.status_code == 201, first.logged.text
+
+
+def test_the_printed_feedback_link_opens(first: Facts) -> None:
+    assert (first.feedback.status_code, "Was this answer right?" in first.feedback.text) == (200, True)
 
 
 def test_a_request_line_of_20_kb_gets_through(first: Facts) -> None:

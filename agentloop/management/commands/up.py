@@ -12,7 +12,9 @@ from django.db import connections
 from agentloop import env, metrics, startup, supervisor
 from agentloop.bootstrap import FirstStart, first_start
 from agentloop.embedded import EmbeddedError
+from agentloop.models import Project
 from agentloop.supervisor import ROLES, Signals, say
+from feedback_widget.samples import sample_link
 
 
 class Command(BaseCommand):
@@ -55,9 +57,10 @@ def _serve(roles: tuple[str, ...], host: str, port: int, signals: Signals) -> No
             if applied := startup.migrate():
                 say(f"The database is up to date: {len(applied)} migrations applied.")
             made = first_start()
+            sample = sample_link(Project.objects.get(slug=made.project)) if made else None
             connections.close_all()
             _write_address(roles, host, port)
-            greet = Greeting(partial(greeting, made, roles, host, port))
+            greet = Greeting(partial(greeting, made, sample, roles, host, port))
             try:
                 supervisor.supervise(roles=roles, host=host, port=port, signals=signals, ready=greet)
             finally:
@@ -84,7 +87,7 @@ def _write_address(roles: tuple[str, ...], host: str, port: int) -> None:
         (settings.HOME / "address").write_text(supervisor.address(host, port))
 
 
-def greeting(made: FirstStart | None, roles: tuple[str, ...], host: str, port: int) -> str:
+def greeting(made: FirstStart | None, sample: str | None, roles: tuple[str, ...], host: str, port: int) -> str:
     if "web" not in roles:
         return f"AgentLoop runs: {', '.join(roles)}. Ctrl-C stops it."
     base = env.text("AGENTLOOP_BASE_URL", supervisor.address(host, port)).rstrip("/")
@@ -102,5 +105,6 @@ def greeting(made: FirstStart | None, roles: tuple[str, ...], host: str, port: i
         "  log a turn:\n"
         f"    curl {base}/v1/turns -H 'Authorization: Bearer {made.api_key}' \\\n"
         f"      -H 'Content-Type: application/json' -d '{turn}'\n"
+        f"  what your users see, a feedback link:\n    {base}{sample}\n"
         "The password and the key are shown this once: keep them.\n"
     )
