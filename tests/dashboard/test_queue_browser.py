@@ -413,7 +413,7 @@ def test_everyone_can_use_every_page(
     page.get_by_role("button", name="Judge…").click()
     found["bulk"] = problems_of(page)
     page.get_by_label("Correct", exact=True).check(force=True)
-    page.get_by_role("button", name="Verdict 1 turn").click()
+    page.get_by_role("button", name="Judge 1 turn").click()
     found["bulk done"] = problems_of(page)
     assert found == {name: [] for name in found}
     assert dora.said == []
