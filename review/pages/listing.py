@@ -19,7 +19,7 @@ from review import figures
 from review.filters import FILTERS, Page, TurnFilter, page_of, read_filter
 from review.models import SavedView, Status, Turn, TurnQuerySet
 
-ROWS = 50
+ROWS = 40
 PREVIEW = 240
 COUNTED = 10_000
 FACETS_READ, FACETS_SHOWN = 400, 12
