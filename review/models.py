@@ -493,9 +493,9 @@ class SavedView(models.Model):
 
 
 class BulkAct(models.TextChoices):
-    VERDICT = "verdict"
-    DISMISS = "dismiss"
-    TAG = "tag"
+    VERDICT = "verdict", "Judge"
+    DISMISS = "dismiss", "Dismiss"
+    TAG = "tag", "Tag"
 
 
 class BulkJob(models.Model):

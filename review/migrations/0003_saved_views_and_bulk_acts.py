@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 (
                     "act",
                     models.CharField(
-                        choices=[("verdict", "Verdict"), ("dismiss", "Dismiss"), ("tag", "Tag")], max_length=10
+                        choices=[("verdict", "Judge"), ("dismiss", "Dismiss"), ("tag", "Tag")], max_length=10
                     ),
                 ),
                 ("params", models.JSONField(default=dict)),

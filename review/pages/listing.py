@@ -19,7 +19,7 @@ from review import figures
 from review.filters import FILTERS, Page, TurnFilter, page_of, read_filter
 from review.models import SavedView, Status, Turn, TurnQuerySet
 
-ROWS = 50
+ROWS = 40
 PREVIEW = 240
 COUNTED = 10_000
 FACETS_READ, FACETS_SHOWN = 400, 12
@@ -137,13 +137,13 @@ class Asked:
         sort = "priority" if status == Status.PENDING else "closed"
         return Asked(given, sort)
 
-    @property
-    def chips(self) -> list[tuple[str, str, str]]:
+    def chips(self, people: dict[str, str]) -> list[tuple[str, str, str]]:
         """Each filter that holds: its name, its value, and the address without it."""
         shown = []
         for name, values in self.given.items():
             for value in values:
-                words = dict(CHOICES.get(name, ())).get(value, value)
+                words = people.get(value, value) if name == "claimed_by" else value
+                words = dict(CHOICES.get(name, ())).get(value, words)
                 if name != "status":
                     shown.append((LABELS.get(name, name), words, self.toggled(name, value).query))
         return shown
@@ -256,11 +256,11 @@ class Facet:
     values: list[tuple[str, str, bool, int | None]]
 
     @property
-    def is_counted(self) -> bool:
-        return self.name in _COUNTED_FACETS
+    def is_long(self) -> bool:
+        return self.name in (*_COUNTED_FACETS, "claimed_by")
 
 
-def facets(project: Project, asked: Asked) -> list[Facet]:
+def facets(project: Project, asked: Asked, people: dict[str, str]) -> list[Facet]:
     """What one can filter by: (value, address, holds, how many of all that wait). From counters; one query."""
     rows = run(
         """
@@ -281,6 +281,8 @@ def facets(project: Project, asked: Asked) -> list[Facet]:
         shown = dict.fromkeys([*chosen, *list(values)[:FACETS_SHOWN]])
         if shown:
             found.append(_facet(name, asked, [(value, value, values.get(value)) for value in shown]))
+    holders = [(ref, label, None) for ref, label in list(people.items())[:FACETS_SHOWN]]
+    found.append(_facet("claimed_by", asked, holders))
     for name, choices in CHOICES.items():
         found.append(_facet(name, asked, [(value, words, None) for value, words in choices]))
     return found

@@ -64,7 +64,8 @@ def _page(request: MemberRequest, turn: Turn | None) -> HttpResponse:
     if piece not in ("work", "turn"):
         known["shown"] = listing.shown(request.project, request.actor, asked, people)
     if piece in (None, "list"):
-        known["facets"] = listing.facets(request.project, asked)
+        known["facets"] = listing.facets(request.project, asked, people)
+        known["chips"] = asked.chips(people)
         known["views"] = listing.saved_views(request.project, request.actor)
         known["statuses"] = [
             (label, asked.of_status(value).query, value == asked.status) for value, label in _STATUS_LABELS.items()

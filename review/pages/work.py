@@ -23,8 +23,7 @@ ROOT_CAUSES = {
     RootCause.TOOL: "Tool: what it used",
 }
 ACT_WORDS = {
-    "claim": "claimed it",
-    "release": "gave it back",
+    "claim": "looked at it",
     "skip": "skipped it",
     "snooze": "snoozed it",
     "escalate": "flagged it for the owners",
@@ -97,7 +96,7 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
         "why": reasons,
         "priority": priority,
         "similar": _similar(project, turn),
-        "acts": [_act_line(act, people) for act in context.acts],
+        "acts": _history(context.acts, people),
         "undoable": _undoable(context, actor),
         "form": _form_of(turn, context),
         "escalated_by": people.get(turn.escalated_by, turn.escalated_by),
@@ -113,8 +112,15 @@ def _similar(project: Project, turn: Turn) -> list[dict[str, Any]]:
     return [memory for memory in found if memory["score"] >= 0.4]
 
 
-def _act_line(act: dict[str, Any], people: dict[str, str]) -> dict[str, Any]:
-    return {**act, "who": people.get(act["actor"], act["actor"]), "did": ACT_WORDS.get(act["act"], act["act"])}
+def _history(acts: list[dict[str, Any]], people: dict[str, str]) -> list[dict[str, Any]]:
+    """What was done, the latest first, without the coming and going around it."""
+    lines: list[dict[str, Any]] = []
+    for act in acts:
+        looked_before = act["act"] == "claim" and lines and lines[-1]["actor"] == act["actor"]
+        if act["act"] != "release" and not looked_before:
+            who, did = people.get(act["actor"], act["actor"]), ACT_WORDS.get(act["act"], act["act"])
+            lines.append({**act, "who": who, "did": did})
+    return lines
 
 
 def _undoable(context: Around, actor: Actor) -> str | None:

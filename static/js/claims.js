@@ -2,6 +2,7 @@
 
 import { announce } from "./live.js";
 import { pieces, send, sendLast } from "./requests.js";
+import { showTimes } from "./times.js";
 
 const BEAT_MS = 40_000;
 
@@ -11,6 +12,7 @@ const isOver = (work) => work.dataset.acted !== undefined;
 
 function put(work, piece) {
   work.querySelector("#claim")?.replaceWith(piece.querySelector("#claim"));
+  showTimes(work);
 }
 
 // Answers whether the turn is ours now. Whoever has it instead is shown by `onRefused`.

@@ -1,6 +1,7 @@
 // What is being written is kept on the server within a second, one request at a time.
 
 import { send, sendLast } from "./requests.js";
+import { showTimes } from "./times.js";
 
 const WAIT_MS = 500;
 const states = new WeakMap();
@@ -24,7 +25,9 @@ async function save(form) {
   try {
     const answer = await send(form.dataset.draft, new FormData(form));
     if (!answer.ok) throw new Error(answer.status);
-    form.querySelector("#draft").innerHTML = await answer.text();
+    const place = form.querySelector("#draft");
+    place.innerHTML = await answer.text();
+    showTimes(place);
   } catch {
     state.isDirty = true;
     form.querySelector("#draft").textContent = "Not kept yet: the server cannot be reached.";

@@ -11,7 +11,8 @@ import { showTimes } from "./times.js";
 
 const PREFETCH_AFTER_MS = 150;
 const REFRESH_MS = 20_000;
-const UNDO = "agentloop.undo";
+// Each project has its own acts.
+const UNDO = `agentloop.undo.${location.pathname.split("/")[2]}`;
 let next = null;
 let fetching = null;
 let prefetchTimer = 0;
@@ -122,7 +123,8 @@ async function act(form, submitter) {
   const stroke = submitter?.value;
   const isVerdict = !submitter?.hasAttribute("formaction");
   if (isVerdict && !isReady(form, submitter?.name === "stroke" ? stroke : "")) return;
-  const url = isVerdict ? form.action : submitter.formAction;
+  // The list may have been filtered anew since the turn was opened.
+  const url = (isVerdict ? form.action : submitter.formAction).split("?")[0] + list().dataset.query;
   const body = new FormData(form, submitter);
   work.dataset.acted = "";
   // A next turn that is being claimed just now is the one that comes next.
@@ -159,15 +161,16 @@ function isReady(form, stroke) {
   return false;
 }
 
-// Lost claims keep their text on the server; anything else brings the turn back as it was, with what was written.
+// A lost claim's text was kept by the server; anything else brings the turn back as it was, with what was written.
 async function failed(work, shown, answer) {
   if (answer) tell(pieces(await answer.text()));
   else notify("The server cannot be reached. Nothing is lost: try once more.", "error");
   delete work.dataset.acted;
-  if (answer?.status === 409 || answer?.status === 404 || answer?.status === 403) {
-    if (!shown) await refused(work, "");
-    else prefetchSoon();
-    return;
+  if (answer?.status === 409) {
+    if (!shown) return refused(work, "");
+    const open = Object.assign(document.createElement("a"), { href: work.dataset.url, textContent: "Open it" });
+    document.querySelector("#notices [data-notice]:last-child p").append(" ", open);
+    return prefetchSoon();
   }
   if (shown && desk() === shown) {
     shown.dataset.waiting = "";
@@ -306,6 +309,13 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target.id === "more") document.getElementById("rows").dataset.grown = "true";
 });
 document.addEventListener("htmx:afterSwap", (event) => {
+  if (event.detail.target.id === "list") {
+    // What was claimed beforehand is of the list before.
+    if (next) release(next);
+    next = null;
+    markRow(desk().dataset.turn);
+    if (tokenOf(desk())) prefetchSoon();
+  }
   if (event.detail.target.id !== "work") return;
   const work = desk();
   document.title = work.dataset.title;

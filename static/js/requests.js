@@ -2,13 +2,17 @@
 
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
 
-export function send(url, body, { headers = {}, keepalive = false } = {}) {
-  return fetch(url, {
+const SIGNED_OUT = '<div class="notice error" data-notice><p>You are signed out. Sign in in another tab and try once more: nothing is lost here.</p></div>';
+
+export async function send(url, body, { headers = {}, keepalive = false } = {}) {
+  const answer = await fetch(url, {
     method: "POST",
     body: new URLSearchParams(body),
     headers: { "HX-Request": "true", "X-CSRFToken": csrf(), ...headers },
     keepalive,
   });
+  // None of what is sent here is answered with a redirect, but by the door.
+  return answer.redirected ? new Response(SIGNED_OUT, { status: 401 }) : answer;
 }
 
 export async function look(url, target) {

@@ -40,7 +40,7 @@ def test_nothing_chosen_is_said(bob: Client, project: Project) -> None:
 def test_a_verdict_on_all_that_match_and_back(bob: Client, project: Project) -> None:
     log_many(project, 120)
     before = list(Turn.objects.of(project).order_by("id").values())
-    assert "Verdict 24 turns" in post(bob, f"{BULK}?goal=goal_1", act="verdict", all="true").text
+    assert "Judge 24 turns" in post(bob, f"{BULK}?goal=goal_1", act="verdict", all="true").text
     answer = post(bob, f"{BULK}run/?goal=goal_1", act="verdict", all="true", rating="incorrect", tags="batch")
     assert statuses(project) == {"pending": 96, "reviewed": 24}
     assert {tuple(tags) for tags in Annotation.objects.values_list("tags", flat=True)} == {("batch",)}

@@ -124,6 +124,24 @@ def test_a_verdict_that_cannot_be_sent_comes_back_as_it_was(call: Caller, review
     assert eventually(lambda: Annotation.objects.filter(comment="Kept.").exists())
 
 
+def test_who_is_signed_out_loses_nothing(call: Caller, reviewer: Open) -> None:
+    [turn] = log(call, 1)
+    bob = reviewer("bob")
+    page = bob.opens(path_of(turn))
+    bob.holds_it()
+    bob.presses("c")
+    page.keyboard.type("Kept.")
+    page.get_by_text("Draft kept").wait_for()
+    kept = page.context.cookies()
+    page.context.clear_cookies(name="sessionid")
+    bob.presses("Escape", "n")
+    page.get_by_text("You are signed out.").wait_for()
+    assert page.get_by_label("Comment").input_value() == "Kept."
+    page.context.add_cookies(kept)
+    bob.presses("n")
+    assert eventually(lambda: Annotation.objects.filter(comment="Kept.").exists())
+
+
 def test_a_held_key_acts_once(call: Caller, reviewer: Open) -> None:
     turns = log(call, 4)
     bob = reviewer("bob")
@@ -208,7 +226,7 @@ def test_two_reviewers_share_one_queue(call: Caller, reviewer: Open) -> None:
     assert eventually(lambda: Annotation.objects.count() == 8)
     assert set(seen) <= {turn.shown_id for turn in turns}
     carol.opens()
-    assert carol.page.get_by_text("bob@example.com").first.is_visible()
+    carol.page.locator(".holder", has_text="bob@example.com").first.wait_for()
 
 
 def test_a_lost_claim_keeps_the_text_and_says_so(call: Caller, reviewer: Open, carol: Client) -> None:
@@ -413,7 +431,7 @@ def test_everyone_can_use_every_page(
     page.get_by_role("button", name="Judge…").click()
     found["bulk"] = problems_of(page)
     page.get_by_label("Correct", exact=True).check(force=True)
-    page.get_by_role("button", name="Verdict 1 turn").click()
+    page.get_by_role("button", name="Judge 1 turn").click()
     found["bulk done"] = problems_of(page)
     assert found == {name: [] for name in found}
     assert dora.said == []
