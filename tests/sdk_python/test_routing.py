@@ -3,6 +3,9 @@
 import asyncio
 import json
 import math
+import os
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -541,3 +544,35 @@ def test_the_functions_raise_for_a_strict_client(home: Home, goal: str) -> None:
         with pytest.raises(Refused) as refused:
             update_outcome("nobody", goal, success=True, client=loop)
         assert refused.value.code == "outcome_not_found"
+
+
+def test_children_draw_for_themselves(home: Home, goal: str) -> None:
+    """A fork copies what was drawn ahead; using it twice would send two processes the same way each time."""
+    code = """
+import os, sys
+from agentloop_client import AgentLoop, Router
+loop = AgentLoop(sys.argv[1], sys.argv[2])
+router = Router(sys.argv[3], [f"m{n}" for n in range(6)], client=loop, refresh_seconds=3600)
+assert router.ready(20)
+router.choose()
+def chosen():
+    return "".join(router.choose().model for _ in range(60)).encode()
+read, write = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.write(write, chosen())
+    sys.exit(0)
+mine, theirs = chosen(), os.read(read, 1000)
+assert os.waitpid(pid, 0)[1] == 0
+assert len(mine) == len(theirs) == 120
+assert mine != theirs
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, home.api_key, home.url, goal],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

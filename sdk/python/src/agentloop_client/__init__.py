@@ -1,6 +1,9 @@
 """AgentLoop's client: log turns for review, and choose paths by what the reviews said. Never in the agent's way."""
 
-from agentloop_client._async_client import AsyncAgentLoop
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from agentloop_client._choice import Path
 from agentloop_client._client import AgentLoop
 from agentloop_client._messages import Annotation, LoggedTurn, Memory, is_sampled
@@ -18,7 +21,20 @@ from agentloop_client.routing import (
     update_outcome,
 )
 
+if TYPE_CHECKING:
+    from agentloop_client._async_client import AsyncAgentLoop
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`AsyncAgentLoop` is loaded by whoever asks for it: asyncio is a third of the time that importing us takes."""
+    if name == "AsyncAgentLoop":
+        from agentloop_client._async_client import AsyncAgentLoop
+
+        return AsyncAgentLoop
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "FAILURE_CATEGORIES",

@@ -160,8 +160,8 @@ class Goal:
             self._is_looking = False
 
     def _register(self) -> bool:
-        answers = [self._client.call(path_request(self._name, path)) for path in self._paths]
-        return all(answer.error is None for answer in answers)
+        """Whether the server knows all paths; the first that it can't be told ends the attempt."""
+        return all(self._client.call(path_request(self._name, path)).error is None for path in self._paths)
 
     def wait(self, timeout: float) -> bool:
         """Waits for the first snapshot; whether there is one."""

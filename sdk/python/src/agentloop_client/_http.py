@@ -43,7 +43,7 @@ class Answer:
     @property
     def is_worth_a_retry(self) -> bool:
         """Whether the same request may fare better later."""
-        if self.error is None:
+        if self.error is None or isinstance(self.error, errors.Closed):
             return False
         return self.status in (0, 408, 425, 429) or self.status >= 500 or isinstance(self.error, errors.BadAnswer)
 

@@ -47,15 +47,9 @@ class BadArgument(AgentLoopError):
 
 
 class BufferFull(AgentLoopError):
-    """The buffer is full: the oldest of what waits was dropped."""
+    """There was no room for it, or only by dropping the oldest of what waits."""
 
     code = "buffer_full"
-
-
-class TooLarge(AgentLoopError):
-    """This is more than a request may hold."""
-
-    code = "too_large"
 
 
 class Closed(AgentLoopError):
@@ -112,6 +106,5 @@ __all__ = [
     "Refused",
     "ServerFailed",
     "TimedOut",
-    "TooLarge",
     "Unreachable",
 ]

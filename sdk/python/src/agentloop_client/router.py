@@ -234,7 +234,7 @@ class Router:
             from litellm import completion  # type: ignore[import-not-found,unused-ignore]
         except ImportError:
             raise errors.BadArgument(
-                "completion() needs something to call: Router(..., complete=...), or pip install litellm."
+                "completion() has nothing to call: give Router complete=..., or pip install agentloop-client[litellm]."
             ) from None
         return completion  # type: ignore[no-any-return,unused-ignore]
 
