@@ -208,6 +208,11 @@ SETTINGS: dict[str, Setting] = {
     "response_limit": Setting(128 * KB, _whole(100, 1024 * KB), "Bytes of a response that are kept."),
     "rate_per_second": Setting(1000, _whole(1, 100_000), "Requests a second for each key."),
     "rate_burst": Setting(5000, _whole(1, 1_000_000), "Requests that a key may send at once."),
+    "reports_per_day": Setting(
+        10_000_000,
+        _whole(1, 10_000_000_000),
+        "Requests a day that report outcomes, signals and spans; more are answered, counted and set aside.",
+    ),
     "claim_minutes": Setting(10, _whole(1, 240), "How long a claim lasts without a heartbeat."),
     "random_share": Setting(
         0.05, _share(0, 1), "Share of claims drawn at random, so that reviews hold an unbiased sample."

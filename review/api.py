@@ -19,6 +19,7 @@ from agentloop.idempotency import MAX_KEY, once
 from agentloop.ids import read, shown
 from agentloop.models import Project, Scope
 from agentloop.parsing import as_json_text, clean_text, read_object
+from agentloop.refusals import count_refusal
 from agentloop.signing import NoSigningKey, feedback_urls
 from agentloop.tenancy import Reach
 from review import errors, figures, filters, intake, memories, queue, removal, verdicts
@@ -35,7 +36,6 @@ from review.models import (
     Status,
     Turn,
 )
-from review.refusals import count_refusal
 from review.shapes import (
     annotation_shape,
     judged_shape,

@@ -1,6 +1,6 @@
 """The routing side of the JSON API: each view reads the request, calls one function, and answers 200."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from agentloop import valkey
 from agentloop.api import ApiView, HotView
 from agentloop.idempotency import MAX_KEY
-from agentloop.models import Scope
+from agentloop.models import Project, Scope
 from agentloop.parsing import clean_text, read_object
 from agentloop.tenancy import Reach
 from routing import advice, decisions, events, paths, prices, reports
@@ -22,6 +22,7 @@ from routing.engine.choice import Risk
 from routing.errors import BadField, TraceNotFound
 from routing.evidence import MAX_BATCH
 from routing.models import NAME_LIMIT, TRACE_LIMIT, Goal, Path, PathChange, PathStatus, Regime
+from routing.quota import SET_ASIDE, is_within_quota
 from routing.reports import flag_of, goal_of, number_of, object_of, seconds_of, snake, text_of
 from routing.standings import WINDOW_HOURS
 
@@ -272,9 +273,28 @@ class GoalView(RoutingView):
 # --- what happened --------------------------------------------------------------------------------------------
 
 
-class ReportOutcomeView(HotView):
-    scopes: ClassVar = {"POST": Scope.ROUTE}
+class ReportsView(RoutingView):
+    """What happened is never refused for its rate: beyond the project's quota it is answered and set aside."""
+
     rate_limited = False
+
+    def taken(self, project: Project, take: Callable[[], Any]) -> dict[str, Any]:
+        return take() if is_within_quota(project) else SET_ASIDE
+
+
+class ReportView(ReportsView, HotView):
+    """One report: a subclass says what records it."""
+
+    scopes: ClassVar = {"POST": Scope.ROUTE}
+    report: ClassVar[Any]
+
+    def work(self, reach: Reach, request: HttpRequest) -> tuple[int, dict[str, Any]]:
+        given = read_object(request)
+        return 200, self.taken(reach.project, lambda: type(self).report(reach.project, given, header_key(request)))
+
+
+class ReportOutcomeView(ReportView):
+    report = staticmethod(reports.report_outcome)
 
     @extend_schema(
         operation_id="report_outcome",
@@ -287,25 +307,20 @@ class ReportOutcomeView(HotView):
     def post(self, request: Request) -> Response:
         return Response(self.work(Reach(self.project, self.actor), request._request)[1])
 
-    def work(self, reach: Reach, request: HttpRequest) -> tuple[int, dict[str, Any]]:
-        return 200, reports.report_outcome(reach.project, read_object(request), header_key(request))
 
-
-class OutcomesView(RoutingView):
+class OutcomesView(ReportsView):
     scopes: ClassVar = {"POST": Scope.ROUTE}
-    rate_limited = False
 
     @extend_schema(
         operation_id="report_outcomes", summary="Report up to 500 outcomes", request=s.OutcomesIn, responses=s.BatchOut
     )
     def post(self, request: Request) -> Response:
         items = items_of(self.given(), "outcomes")
-        return Response(batch_answer(reports.report_outcomes(self.project, items)))
+        return Response(self.taken(self.project, lambda: batch_answer(reports.report_outcomes(self.project, items))))
 
 
-class UpdateOutcomeView(HotView):
-    scopes: ClassVar = {"POST": Scope.ROUTE}
-    rate_limited = False
+class UpdateOutcomeView(ReportView):
+    report = staticmethod(reports.update_outcome)
 
     @extend_schema(
         operation_id="update_outcome", summary="Correct an outcome", request=s.UpdateIn, responses=s.UpdateOut
@@ -313,13 +328,9 @@ class UpdateOutcomeView(HotView):
     def post(self, request: Request) -> Response:
         return Response(self.work(Reach(self.project, self.actor), request._request)[1])
 
-    def work(self, reach: Reach, request: HttpRequest) -> tuple[int, dict[str, Any]]:
-        return 200, reports.update_outcome(reach.project, read_object(request), header_key(request))
 
-
-class SignalsView(HotView):
-    scopes: ClassVar = {"POST": Scope.ROUTE}
-    rate_limited = False
+class SignalsView(ReportView):
+    report = staticmethod(reports.report_signal)
 
     @extend_schema(
         operation_id="report_signal",
@@ -331,29 +342,25 @@ class SignalsView(HotView):
     def post(self, request: Request) -> Response:
         return Response(self.work(Reach(self.project, self.actor), request._request)[1])
 
-    def work(self, reach: Reach, request: HttpRequest) -> tuple[int, dict[str, Any]]:
-        return 200, reports.report_signal(reach.project, read_object(request), header_key(request))
-
 
 @extend_schema_view(post=extend_schema(operation_id="send_signal"))
 class FeedbackSignalsView(SignalsView):
     """The same under the address that feedback helpers use."""
 
 
-class SignalBatchView(RoutingView):
+class SignalBatchView(ReportsView):
     scopes: ClassVar = {"POST": Scope.ROUTE}
-    rate_limited = False
 
     @extend_schema(
         operation_id="report_signals", summary="Report up to 500 signals", request=s.SignalsIn, responses=s.BatchOut
     )
     def post(self, request: Request) -> Response:
-        return Response(batch_answer(reports.report_signals(self.project, items_of(self.given(), "signals"))))
+        items = items_of(self.given(), "signals")
+        return Response(self.taken(self.project, lambda: batch_answer(reports.report_signals(self.project, items))))
 
 
-class EventsView(RoutingView):
+class EventsView(ReportsView):
     scopes: ClassVar = {"POST": Scope.INGEST}
-    rate_limited = False
 
     @extend_schema(
         operation_id="ingest_events",
@@ -366,8 +373,12 @@ class EventsView(RoutingView):
     def post(self, request: Request) -> Response:
         body = request._request.body
         events.check_signature(self.project, request.headers.get("X-Signature", ""), body)
-        done = events.ingest(self.project, events.read_events(body, request.headers.get("Content-Type", "")))
-        return Response({"status": "accepted", "accepted": done.accepted, "rejected": done.rejected})
+        read = events.read_events(body, request.headers.get("Content-Type", ""))
+        return Response(self.taken(self.project, lambda: self._ingested(read)))
+
+    def _ingested(self, read: Any) -> dict[str, Any]:
+        done = events.ingest(self.project, read)
+        return {"status": "accepted", "accepted": done.accepted, "rejected": done.rejected}
 
 
 @extend_schema_view(post=extend_schema(operation_id="send_traces"))

@@ -1,4 +1,4 @@
-"""Requests to log turns that were refused, counted by day and reason, where an owner sees them."""
+"""Turns and reports that were refused or set aside, counted by day and reason, where an owner sees them."""
 
 import threading
 import time
@@ -15,13 +15,14 @@ _held: Counter[tuple[UUID, str]] = Counter()
 _last_flush = 0.0
 # A flood of refusals must not become a flood of writes: a process writes them down once a second.
 FLUSH_SECONDS = 1.0
+FLOODS = {"rate_limited", "over_quota"}
 
 
 def count_refusal(project: Project, reason: str) -> None:
     global _last_flush
     with _lock:
         _held[project.id, reason[:60]] += 1
-        if time.monotonic() - _last_flush < FLUSH_SECONDS and reason == "rate_limited":
+        if time.monotonic() - _last_flush < FLUSH_SECONDS and reason in FLOODS:
             return
         _last_flush = time.monotonic()
         due = dict(_held)
