@@ -29,7 +29,7 @@ SORT_LABELS = {
     "oldest": "Oldest",
     "expiring": "Expiring first",
 }
-SORT_LABELS_CLOSED = {"closed": "Closed last", "newest": "Newest", "oldest": "Oldest"}
+SORT_LABELS_CLOSED = {"closed": "Last closed", "newest": "Newest", "oldest": "Oldest"}
 # What a filter is called on its chip.
 LABELS = {
     "q": "Text",

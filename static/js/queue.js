@@ -337,6 +337,15 @@ command("undo", "u", "Undo the latest act", () => {
   else announce("Nothing to undo.");
 });
 
+// Several filters are often set one after another, each of which loads the page.
+const OPEN_FILTERS = "agentloop.filters";
+if (sessionStorage.getItem(OPEN_FILTERS)) document.getElementById("filters").open = true;
+document.addEventListener("toggle", (event) => {
+  if (event.target.id !== "filters") return;
+  if (event.target.open) sessionStorage.setItem(OPEN_FILTERS, "true");
+  else sessionStorage.removeItem(OPEN_FILTERS);
+}, true);
+
 keepAlive(() => [desk(), next]);
 setInterval(refreshList, REFRESH_MS);
 for (const form of document.querySelectorAll("[data-undo]")) remember(form.getAttribute("action"));
