@@ -3,7 +3,6 @@
 The parser makes no HTML of the text's own, and what comes out passes a sanitiser, so that neither has to be perfect.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import nh3
@@ -56,7 +55,6 @@ _PARSER.disable("image")
 _PARSER.core.ruler.push("headings_as_words", _headings_as_words)
 
 
-@lru_cache(maxsize=256)
 def rendered(text: str) -> SafeString:
     """Safe to put into a page. JSON is laid out; what is too long to parse stays plain."""
     if len(text) > MAX_RENDERED:

@@ -29,7 +29,7 @@ SORT_LABELS = {
     "oldest": "Oldest",
     "expiring": "Expiring first",
 }
-SORT_LABELS_CLOSED = {"closed": "Closed last", "newest": "Newest", "oldest": "Oldest"}
+SORT_LABELS_CLOSED = {"closed": "Last closed", "newest": "Newest", "oldest": "Oldest"}
 # What a filter is called on its chip.
 LABELS = {
     "q": "Text",
@@ -265,7 +265,7 @@ def facets(project: Project, asked: Asked, people: dict[str, str]) -> list[Facet
     rows = run(
         """
         SELECT facet, count FROM review_turncounter
-        WHERE project_id = %s AND count > 0 AND facet <> 'pending' AND NOT starts_with(facet, 'user_id:')
+        WHERE project_id = %s AND count > 0 AND facet <> 'pending' AND NOT facet LIKE 'user\\_id:%%'
         ORDER BY count DESC LIMIT %s
         """,
         [project.id, FACETS_READ],

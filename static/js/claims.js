@@ -5,6 +5,8 @@ import { pieces, send, sendLast } from "./requests.js";
 import { showTimes } from "./times.js";
 
 const BEAT_MS = 40_000;
+// A page that nobody has touched for so long holds nothing any more.
+const IDLE_MS = 15 * 60_000;
 
 export const formOf = (work) => work?.querySelector("#verdict");
 export const tokenOf = (work) => work?.querySelector("#claim input[name=claim_token]")?.value;
@@ -67,7 +69,15 @@ export async function beat(work) {
 }
 
 export function keepAlive(held) {
-  const all = () => held().filter(Boolean).forEach(beat);
+  let touchedAt = Date.now();
+  const isIdle = () => Date.now() - touchedAt > IDLE_MS;
+  const all = () => { if (!isIdle()) held().filter(Boolean).forEach(beat); };
+  const touched = () => {
+    const wasIdle = isIdle();
+    touchedAt = Date.now();
+    if (wasIdle) all();
+  };
+  for (const kind of ["keydown", "pointerdown", "pointermove", "wheel"]) document.addEventListener(kind, touched, { capture: true, passive: true });
   setInterval(all, BEAT_MS);
   // Browsers slow the clocks of pages in the background.
   document.addEventListener("visibilitychange", () => { if (!document.hidden) all(); });

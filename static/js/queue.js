@@ -96,12 +96,18 @@ function prefetch() {
   }).catch(() => {}).finally(() => { fetching = null; });
 }
 
+// What was claimed beforehand, unless that claim has lapsed since.
+function takeNext() {
+  const work = next;
+  next = null;
+  return work && tokenOf(work) ? work : null;
+}
+
 async function start() {
   await fetching;
   const old = desk();
-  if (next) {
-    const work = next;
-    next = null;
+  const work = takeNext();
+  if (work) {
     show(work);
     leave(old);
     return;
@@ -130,8 +136,7 @@ async function act(form, submitter) {
   // A next turn that is being claimed just now is the one that comes next.
   clearTimeout(prefetchTimer);
   await Promise.all([settled(form), fetching]);
-  const shown = next;
-  next = null;
+  const shown = takeNext();
   if (shown) show(shown);
   else work.setAttribute("aria-busy", "true");
   const answer = await send(url, body, shown ? { headers: { "X-Has-Next": "true" } } : {}).catch(() => null);
@@ -336,6 +341,15 @@ command("undo", "u", "Undo the latest act", () => {
   if (latest) undo(latest);
   else announce("Nothing to undo.");
 });
+
+// Several filters are often set one after another, each of which loads the page.
+const OPEN_FILTERS = "agentloop.filters";
+if (sessionStorage.getItem(OPEN_FILTERS)) document.getElementById("filters").open = true;
+document.addEventListener("toggle", (event) => {
+  if (event.target.id !== "filters") return;
+  if (event.target.open) sessionStorage.setItem(OPEN_FILTERS, "true");
+  else sessionStorage.removeItem(OPEN_FILTERS);
+}, true);
 
 keepAlive(() => [desk(), next]);
 setInterval(refreshList, REFRESH_MS);

@@ -258,6 +258,27 @@ def test_the_page_says_when_its_claim_lapses_and_takes_it_again(call: Caller, re
     assert eventually(lambda: Turn.objects.get(id=turn.id).claimed_by)
 
 
+def test_a_page_that_nobody_touches_lets_its_claims_lapse(call: Caller, reviewer: Open) -> None:
+    [turn] = log(call, 1)
+    bob = reviewer("bob")
+    page = bob.page
+    page.clock.install()
+    bob.opens(path_of(turn))
+    bob.holds_it()
+    beats: list[str] = []
+    page.on("request", lambda request: beats.append(request.url) if "heartbeat" in request.url else None)
+    page.clock.run_for(10 * 60_000)
+    assert eventually(lambda: page.wait_for_timeout(20) or len(beats) >= 10)
+    page.clock.run_for(6 * 60_000)
+    page.wait_for_timeout(500)
+    beats.clear()
+    page.clock.run_for(20 * 60_000)
+    page.wait_for_timeout(500)
+    assert beats == []
+    bob.presses("Shift")
+    assert eventually(lambda: page.wait_for_timeout(20) or beats)
+
+
 def test_rows_are_walked_and_their_claims_given_back(call: Caller, reviewer: Open) -> None:
     turns = log(call, 3)
     bob = reviewer("bob")

@@ -266,7 +266,9 @@ def test_a_flag_carries_its_note_to_the_owners(alice: Client, bob: Client, carol
 def test_a_judged_turn_comes_back(bob: Client, call: Caller) -> None:
     turn = turn_of(call.log())
     post(bob, path_of(turn, "verdict"), stroke="accept")
-    assert "Put back into the queue" in bob.get(path_of(turn)).text
+    page = bob.get(path_of(turn)).text
+    assert "Put back into the queue" in page
+    assert '<div class="given"><p><span class="chip good">correct</span>' in page
     answer = post(bob, path_of(turn, "reopen"))
     assert answer["Location"] == path_of(turn)
     assert "Back in the queue." in bob.get(answer["Location"]).text

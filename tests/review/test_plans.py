@@ -7,14 +7,17 @@ from uuid import uuid4
 import psycopg
 import pytest
 from django.db import connection
+from django.http import QueryDict
 
 from agentloop import sql
 from agentloop.actors import SYSTEM
 from agentloop.models import Project
 from review import backlog, figures, queue, removal, settle
+from review.around import around
 from review.filters import page_of, read_filter
 from review.intake import log_turns
 from review.models import Turn
+from review.pages.listing import Asked, facets
 from tests.review.support import make_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
@@ -164,3 +167,32 @@ def test_settling_goes_by_the_primary_order(full: Project, plans: Plans) -> None
     full.settings = {"ttl_days": 40}
     assert settle.settle(full) == 44_500
     assert plans.read_whole == set()
+
+
+def test_the_dashboard_goes_by_its_indexes(full: Project, plans: Plans) -> None:
+    """A list of what is done, and a turn with all that stands around it."""
+    asked = Asked.of(QueryDict("status=reviewed"))
+    page_of(asked.turns(full), sort=asked.sort, limit=40, cursor=None)
+    assert plans.indexes == {"turn_closed"}
+    turn = Turn.objects.of(full).pending()[0]
+    turn.session_id = turn.trace_id = "one"
+    plans.nodes.clear()
+    around(full, turn, "user:1")
+    assert plans.read_whole == set()
+
+
+def test_what_to_filter_by_is_found_among_ever_so_many_users(full: Project, plans: Plans) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO review_turncounter (project_id, facet, count) "
+            "SELECT %s, 'user_id:u' || n, 1 + n %% 7 FROM generate_series(1, 20000) AS n",
+            [full.id],
+        )
+        cursor.execute(
+            "INSERT INTO review_turncounter (project_id, facet, count) VALUES (%s, 'goal:pay', 3)", [full.id]
+        )
+        cursor.execute("ANALYZE review_turncounter")
+    plans.nodes.clear()
+    found = facets(full, Asked(), {})
+    assert plans.indexes == {"counter_without_users"}
+    assert [facet.name for facet in found][:1] == ["goal"]
