@@ -22,7 +22,10 @@ class Entry:
     scope: str = Scope.READ
 
 
-ENTRIES = (Entry("project_overview", "Overview", "o"),)
+ENTRIES = (
+    Entry("project_overview", "Overview", "o"),
+    Entry("settings", "Settings", "s", Scope.ADMIN),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +48,40 @@ def links_of(request: HttpRequest, project: Project, actor: Actor) -> list[Link]
         )
         for entry in ENTRIES
         if actor.may(entry.scope)
+    ]
+
+
+# --- the settings' own navigation -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One page of the settings: its URL's name and its label. They are for owners, every one."""
+
+    view: str
+    label: str
+
+
+SECTIONS = (
+    Section("settings", "Project"),
+    Section("settings_keys", "API keys"),
+    Section("settings_signing", "Signing keys"),
+    Section("settings_members", "Members"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SectionLink:
+    label: str
+    url: str
+    is_current: bool
+
+
+def sections_of(request: HttpRequest, project: Project) -> list[SectionLink]:
+    here = (request.resolver_match.url_name if request.resolver_match else None) or ""
+    within = [one.view for one in SECTIONS if here == one.view or here.startswith(f"{one.view}_")]
+    current = max(within, key=len, default="")
+    return [
+        SectionLink(one.label, reverse(one.view, kwargs={"project": project.slug}), one.view == current)
+        for one in SECTIONS
     ]

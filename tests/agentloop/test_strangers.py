@@ -17,8 +17,10 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from agentloop.actors import SYSTEM
 from agentloop.ids import shown
-from agentloop.models import OutboxMessage, Project, Webhook
+from agentloop.keys import create_signing_key
+from agentloop.models import Invitation, OutboxMessage, Project, Webhook
 from tests.review.support import Caller, caller_for, make_project, member, settle_index
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -34,6 +36,8 @@ PUBLIC = {
     *("schema", "reference"),
     # Keeps light or dark in the visitor's own cookie.
     "theme",
+    # A signed link is its own door: it names one address, and works once.
+    "invitation",
     # For load balancers and for clients that look whether the server is there.
     *("healthz", "readyz", "routing_health", "intelligence_health"),
     # Has a rule of its own: see test_metrics.
@@ -117,6 +121,10 @@ def acme(db: None) -> dict[str, str]:
     history = admin("GET", f"/v1/turns/{judged}/history").body
     hook = Webhook.objects.create(project=project, url="https://hooks.example", encrypted_secret=b"sealed")
     told = OutboxMessage.objects.create(project=project, webhook=hook, event="rollback", body={})
+    signing, _ = create_signing_key(project=project, actor=SYSTEM)
+    invited = Invitation.objects.create(
+        project=project, email="eve@example.com", role="viewer", expires_at=timezone.now()
+    )
     settle_index()
     member(project, "alice", "owner")
     return {
@@ -126,6 +134,8 @@ def acme(db: None) -> dict[str, str]:
         "memory_id": verdict["memory_id"],
         "act_id": history["acts"][0]["act_id"],
         "key_id": admin("GET", "/v1/keys").body["keys"][0]["id"],
+        "signing_key_id": signing.key_id,
+        "invitation_id": invited.shown_id,
         "member_id": str(project.members.get().pk),
         "path_id": route["path_id"],
         "goal": "acme-goal",
