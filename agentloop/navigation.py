@@ -24,6 +24,8 @@ class Entry:
 
 ENTRIES = (
     Entry("project_overview", "Overview", "o"),
+    Entry("annotations_page", "Annotations", "a"),
+    Entry("memories_page", "Memories", "m"),
     Entry("settings", "Settings", "s", Scope.ADMIN),
 )
 

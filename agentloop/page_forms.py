@@ -34,6 +34,12 @@ def show_problems(form: forms.Form, error: AppError) -> None:
         form.add_error(None, error.sentence)
 
 
+def in_a_bar(form: forms.Form) -> None:
+    """The small fields of a bar of filters."""
+    for field in form.fields.values():
+        field.widget.attrs.setdefault("class", "input")
+
+
 def id_of(prefix: str, text: str) -> UUID:
     """The id in a page's address. Raises NotFound for what is spelled like none."""
     found = read(prefix, text)

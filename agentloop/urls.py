@@ -5,6 +5,7 @@ from django.urls import include, path
 import agentloop.account_urls
 import agentloop.admin_urls
 import agentloop.settings_urls
+import review.pages.urls
 import review.urls
 import routing.urls
 from agentloop import health, metrics, reference, schema, theme
@@ -22,6 +23,7 @@ urlpatterns = [
     path("", overview.overview, name="overview"),
     path("p/<slug:project>/", overview.project_overview, name="project_overview"),
     path("p/<slug:project>/", include(agentloop.settings_urls.pages)),
+    path("p/<slug:project>/", include(review.pages.urls.pages)),
     path("theme/", theme.set_theme, name="theme"),
     path("accounts/", include(agentloop.account_urls)),
     path("api/schema/", schema.schema, name="schema"),

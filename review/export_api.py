@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from django.db.models import Q
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -11,11 +10,10 @@ from rest_framework.request import Request
 
 from agentloop.api import ApiView
 from agentloop.errors import NotFound
-from agentloop.ids import read
 from agentloop.models import Scope
 from agentloop.parsing import clean_text
-from review import errors, export, filters
-from review.models import AnnotationSource, Rating, Status
+from review import annotations, export, filters
+from review.models import AnnotationSource, Rating, RootCause, Status
 
 _FORM = OpenApiParameter(
     "form", str, OpenApiParameter.PATH, enum=list(export.FORMS), description="What the file is to be."
@@ -25,7 +23,6 @@ _FILES: Any = {
     (200, "text/csv"): str,
     (200, "application/vnd.apache.parquet"): bytes,
 }
-ANNOTATION_FILTERS = ("rating", "source", "turn_id", "created_after", "created_before")
 
 
 class UnknownForm(NotFound):
@@ -104,7 +101,12 @@ class AnnotationExportView(ExportView):
             _FORM,
             OpenApiParameter("rating", str, enum=Rating.values),
             OpenApiParameter("source", str, enum=AnnotationSource.values),
-            *(OpenApiParameter(name, str) for name in ANNOTATION_FILTERS if name not in ("rating", "source")),
+            OpenApiParameter("root_cause", str, enum=RootCause.values),
+            *(
+                OpenApiParameter(name, str)
+                for name in annotations.FILTERS
+                if name not in ("rating", "source", "root_cause")
+            ),
         ],
         responses=_FILES,
     )
@@ -112,29 +114,4 @@ class AnnotationExportView(ExportView):
         return self.stream(request, form)
 
     def rows(self, form: str, given: dict[str, list[str]]) -> Iterator[list[export.Row]]:
-        return export.annotation_rows(self.project, _annotation_conditions(given))
-
-
-def _annotation_conditions(given: dict[str, list[str]]) -> Q:
-    conditions = Q()
-    for name, values in given.items():
-        for value in values:
-            conditions &= _annotation_condition(name, value)
-    return conditions
-
-
-def _annotation_condition(name: str, value: str) -> Q:
-    choices = {"rating": Rating.values, "source": AnnotationSource.values}.get(name)
-    if choices is not None:
-        if value not in choices:
-            raise errors.BadValue(name, f"takes one of {', '.join(choices)}.")
-        return Q(**{name: value})
-    if name == "turn_id":
-        turn_id = read("turn", value)
-        if turn_id is None:
-            raise errors.BadValue(name, "takes a turn's id, such as turn_018f….")
-        return Q(turn_id=turn_id)
-    if name in ("created_after", "created_before"):
-        sign = "gte" if name == "created_after" else "lt"
-        return Q(**{f"created_at__{sign}": filters.time_of(name, value)})
-    raise errors.BadValue(name, f"is not a filter; there are {', '.join(ANNOTATION_FILTERS)}.")
+        return export.annotation_rows(self.project, annotations.conditions(given))
