@@ -69,6 +69,9 @@ SECTIONS = (
     Section("settings_keys", "API keys"),
     Section("settings_signing", "Signing keys"),
     Section("settings_members", "Members"),
+    Section("settings_webhooks", "Webhooks"),
+    Section("settings_notices", "E-mail notices"),
+    Section("settings_audit", "Audit log"),
 )
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from agentloop import key_pages, member_pages, settings_pages
+from agentloop import audit_pages, key_pages, member_pages, notice_pages, settings_pages
 
 pages = [
     path("settings/", settings_pages.project_settings, name="settings"),
@@ -22,4 +22,11 @@ pages = [
         member_pages.revoke_invitation,
         name="settings_members_revoke",
     ),
+    path("settings/webhooks/", notice_pages.webhooks, name="settings_webhooks"),
+    path("settings/webhooks/<str:webhook_id>/", notice_pages.deliveries, name="settings_webhooks_deliveries"),
+    path("settings/webhooks/<str:webhook_id>/remove/", notice_pages.remove_webhook, name="settings_webhooks_remove"),
+    path("settings/deliveries/<str:delivery_id>/retry/", notice_pages.send_again, name="settings_webhooks_retry"),
+    path("settings/notices/", notice_pages.everyones_notices, name="settings_notices"),
+    path("settings/audit/", audit_pages.audit_log, name="settings_audit"),
+    path("notices/", notice_pages.own_notices, name="own_notices"),
 ]

@@ -12,7 +12,7 @@ from agentloop.api import ApiView
 from agentloop.errors import NotFound
 from agentloop.models import Scope
 from agentloop.parsing import clean_text
-from review import annotations, export, filters
+from review import annotations, errors, export, filters
 from review.models import AnnotationSource, Rating, RootCause, Status
 
 _FORM = OpenApiParameter(
@@ -23,6 +23,7 @@ _FILES: Any = {
     (200, "text/csv"): str,
     (200, "application/vnd.apache.parquet"): bytes,
 }
+AUDIT_FILTERS = ("act", "actor", "since", "until")
 
 
 class UnknownForm(NotFound):
@@ -115,3 +116,33 @@ class AnnotationExportView(ExportView):
 
     def rows(self, form: str, given: dict[str, list[str]]) -> Iterator[list[export.Row]]:
         return export.annotation_rows(self.project, annotations.conditions(given))
+
+
+class AuditExportView(ExportView):
+    scopes: ClassVar = {"GET": Scope.ADMIN}
+    name = "audit"
+    fields = export.AUDIT_FIELDS
+
+    @extend_schema(
+        operation_id="export_audit",
+        summary="Download the audit log",
+        description="Every act that the filters let through, oldest first, as a stream. `act` is a whole one, such as "
+        "`key.create`, or the words before its dot.",
+        parameters=[_FORM, *(OpenApiParameter(name, str) for name in AUDIT_FILTERS)],
+        responses=_FILES,
+    )
+    def get(self, request: Request, form: str) -> StreamingHttpResponse:
+        return self.stream(request, form)
+
+    def rows(self, form: str, given: dict[str, list[str]]) -> Iterator[list[export.Row]]:
+        return export.audit_rows(self.project, **_audit_filters(given))
+
+
+def _audit_filters(given: dict[str, list[str]]) -> dict[str, Any]:
+    """As `agentloop.audit.entries` takes them."""
+    unknown = next((name for name in given if name not in AUDIT_FILTERS), None)
+    if unknown:
+        raise errors.BadValue(unknown, f"is not a filter; there are {', '.join(AUDIT_FILTERS)}.")
+    said = {name: values[-1] for name, values in given.items()}
+    times = {name: filters.time_of(name, said[name]) for name in ("since", "until") if said.get(name)}
+    return {**{name: value for name, value in said.items() if name in ("act", "actor")}, **times}

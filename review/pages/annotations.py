@@ -22,12 +22,17 @@ PAGE = 50
 # What a row shows of a text: the whole of it can be as long as a book.
 QUESTION, RESPONSE, CORRECTION = 600, 2000, 4000
 ANY = [("", "Any")]
+SOURCES = [
+    (AnnotationSource.REVIEWER, "Reviewer"),
+    (AnnotationSource.END_USER, "End user"),
+    (AnnotationSource.API, "API"),
+]
 
 
 class FilterForm(forms.Form):
     rating = forms.ChoiceField(label="Rating", required=False, choices=[*ANY, *Rating.choices])
     root_cause = forms.ChoiceField(label="Cause", required=False, choices=[*ANY, *RootCause.choices])
-    source = forms.ChoiceField(label="Source", required=False, choices=[*ANY, *AnnotationSource.choices])
+    source = forms.ChoiceField(label="Source", required=False, choices=[*ANY, *SOURCES])
     author = forms.ChoiceField(label="Reviewer", required=False)
     tag = forms.CharField(label="Tag", required=False, max_length=100)
     goal = forms.CharField(label="Goal", required=False, max_length=200)

@@ -1,5 +1,6 @@
 """The settings as owners use them: keys, members and the project itself, with the API's own rules behind each form."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,10 +15,21 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from agentloop import invitations, keys
-from agentloop.actors import SYSTEM
-from agentloop.models import ApiKey, AuditEntry, Invitation, Project, SigningKey
+from agentloop import audit, invitations, keys, outbox, tenancy
+from agentloop.actors import SYSTEM, key_actor
+from agentloop.ids import shown
+from agentloop.models import (
+    ApiKey,
+    AuditEntry,
+    Invitation,
+    MemberNotices,
+    OutboxMessage,
+    Project,
+    SigningKey,
+    Webhook,
+)
 from agentloop.project_settings import SETTINGS
+from agentloop.secrets_box import unseal
 from agentloop.settings_forms import ELSEWHERE, SettingsForm, groups
 from tests.agentloop.test_strangers import BELOW_A_PROJECT, METHODS, acme, kept
 from tests.review.support import Caller, in_threads, make_project, member
@@ -422,6 +434,169 @@ def test_what_somebody_wrote_is_text_everywhere(alice: Client, project: Project)
     pages = ["/p/acme/settings/", "/p/acme/settings/keys/", "/p/acme/settings/members/", address]
     for path in pages:
         text = alice.get(path).text
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+        assert "&lt;script&gt;" in text
+
+
+# --- webhooks and letters -------------------------------------------------------------------------------------
+
+
+def test_a_webhook_is_added_with_a_secret_that_is_shown_once(alice: Client, project: Project) -> None:
+    data = {"url": "https://hooks.example/a", "events": ["rollback", "turn.escalated"], "secret": ""}
+    answer = alice.post("/p/acme/settings/webhooks/", data)
+    secret = secret_in(answer.text)
+    hook = Webhook.objects.get()
+    assert (hook.url, hook.events) == ("https://hooks.example/a", ["rollback", "turn.escalated"])
+    assert unseal(bytes(hook.encrypted_secret)) == secret
+    page = alice.get("/p/acme/settings/webhooks/").text
+    assert (secret in page, hook.url in page) == (False, True)
+    project.refresh_from_db()
+    assert project.told_events == ["rollback", "turn.escalated"]
+
+
+def test_a_webhook_that_leads_nowhere_is_refused(alice: Client) -> None:
+    for data, sentence in (
+        ({"url": "ftp://hooks.example"}, "url takes an http or https address."),
+        ({"url": "https://hooks.example", "events": "dinner"}, "Select a valid choice."),
+        ({"url": "https://hooks.example", "secret": "short"}, "at least 16 characters"),
+    ):
+        answer = alice.post("/p/acme/settings/webhooks/", data)
+        assert (answer.status_code, sentence in answer.text) == (422, True)
+    assert not Webhook.objects.exists()
+
+
+@pytest.fixture
+def hook(project: Project) -> Webhook:
+    return outbox.add_webhook(project, SYSTEM, url="https://hooks.example/a", secret="a-secret-of-sixteen")
+
+
+def test_deliveries_are_shown_and_sent_again(alice: Client, project: Project, hook: Webhook) -> None:
+    outbox.tell(project, "rollback", [{"message": "A path of book_meeting was rolled back."}])
+    OutboxMessage.objects.update(parked_at=timezone.now(), tries=9, last_error="answered 500")
+    page = alice.get(f"/p/acme/settings/webhooks/{shown('hook', hook.id)}/").text
+    for text in ("given up", "answered 500", "A path of book_meeting was rolled back."):
+        assert text in page
+    assert "1 given up" in alice.get("/p/acme/settings/webhooks/").text
+    message = OutboxMessage.objects.get()
+    answer = alice.post(f"/p/acme/settings/deliveries/{shown('delivery', message.id)}/retry/")
+    assert answer["Location"] == f"/p/acme/settings/webhooks/{shown('hook', hook.id)}/"
+    message.refresh_from_db()
+    assert message.parked_at is None
+
+
+def test_deliveries_are_paged(alice: Client, project: Project, hook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentloop.outbox.DELIVERIES_SHOWN", 2)
+    outbox.tell(project, "rollback", [{"message": f"number {number}"} for number in range(3)])
+    path = f"/p/acme/settings/webhooks/{shown('hook', hook.id)}/"
+    first = alice.get(path)
+    assert "number 2" in first.text
+    assert "number 0" not in first.text
+    assert "number 0" in alice.get(f"{path}?{first.context['further']}").text
+
+
+def test_a_webhook_ends(alice: Client, hook: Webhook) -> None:
+    assert alice.post(f"/p/acme/settings/webhooks/{shown('hook', hook.id)}/remove/").status_code == 302
+    assert not Webhook.objects.exists()
+
+
+def test_every_member_chooses_their_own_letters(bob: Client, alice: Client, settings: LazySettings) -> None:
+    settings.SENDS_MAIL = True
+    data = {"events": ["turn.escalated", "rollback"], "every_minutes": "240"}
+    assert bob.post("/p/acme/notices/", data).status_code == 302
+    chosen = MemberNotices.objects.get()
+    assert (chosen.member.user.email, chosen.events, chosen.every_minutes) == ("bob@example.com", data["events"], 240)
+    assert 'value="240" selected' in bob.get("/p/acme/notices/").text
+    assert "A turn was escalated to owners" in alice.get("/p/acme/settings/notices/").text
+    bob.post("/p/acme/notices/", {"every_minutes": "60"})
+    chosen.refresh_from_db()
+    assert chosen.events == []
+
+
+def test_without_a_mail_server_the_form_says_so(bob: Client) -> None:
+    assert "sends no e-mail" in bob.get("/p/acme/notices/").text
+    answer = bob.post("/p/acme/notices/", {"events": "rollback", "every_minutes": "60"})
+    assert (answer.status_code, "AGENTLOOP_EMAIL_URL" in answer.text) == (422, True)
+
+
+# --- the audit log --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def acts(project: Project, alice: Client) -> None:
+    owner = tenancy.reach_of_member(User.objects.get(username="alice@example.com"), "acme").actor
+    audit.note(project, owner, "key.create", "al_1234", name="agent")
+    audit.note(project, SYSTEM, "key.revoke", "al_1234")
+    audit.note(project, SYSTEM, "keyring.polish", "all")
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("act=key", {"key.create", "key.revoke"}),
+        ("act=key.create", {"key.create"}),
+        ("actor=Alice@example.com", {"key.create"}),
+        ("act=key&actor=system", {"key.revoke"}),
+        ("act=key&until=2020-01-01", set()),
+        ("act=key&since=2020-01-01", {"key.create", "key.revoke"}),
+    ],
+)
+def test_acts_are_found_and_downloaded_with_the_same_filters(
+    alice: Client, acts: None, query: str, found: set[str]
+) -> None:
+    answer = alice.get(f"/p/acme/settings/audit/?{query}")
+    assert {entry.act for entry, _ in answer.context["rows"]} == found
+    lines = alice.get(dict(answer.context["files"])["jsonl"]).getvalue().decode().splitlines()
+    assert {json.loads(line)["act"] for line in lines} == found
+
+
+def test_the_log_is_paged_and_names_people(alice: Client, acts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentloop.audit_pages.PAGE", 2)
+    first = alice.get("/p/acme/settings/audit/?act=key")
+    assert [label for _, label in first.context["rows"]] == ["AgentLoop", "alice@example.com"]
+    whole, path = [], "/p/acme/settings/audit/"
+    while path:
+        answer = alice.get(path)
+        whole += [entry.pk for entry, _ in answer.context["rows"]]
+        path = f"/p/acme/settings/audit/?{answer.context['further']}" if answer.context["further"] else ""
+    assert whole == list(AuditEntry.objects.order_by("-id").values_list("pk", flat=True))
+
+
+def test_the_log_is_exported_to_owners_alone(admin: Caller, plain: Caller, bob: Client) -> None:
+    assert admin.client.get("/v1/export/audit.csv").getvalue().startswith(b"id,at,actor,act,")
+    assert plain("GET", "/v1/export/audit.jsonl").status == 403
+    assert bob.get("/p/acme/v1/export/audit.jsonl").status_code == 403
+    assert admin("GET", "/v1/export/audit.jsonl?who=alice").body["fields"] == {
+        "who": "is not a filter; there are act, actor, since, until."
+    }
+
+
+def test_queries_of_lists_do_not_grow_with_rows(alice: Client, project: Project, hook: Webhook) -> None:
+    detail = f"webhooks/{shown('hook', hook.id)}/"
+    paths = [f"/p/acme/settings/{part}" for part in ("webhooks/", detail, "notices/", "audit/")] + ["/p/acme/notices/"]
+
+    def fill(start: int, count: int) -> None:
+        for number in range(start, start + count):
+            key, _ = keys.create_key(project=project, actor=SYSTEM, name=f"key {number}")
+            audit.note(project, key_actor(key), "turn.delete", "turn_1")
+            outbox.add_webhook(project, SYSTEM, url="https://hooks.example/b", secret="a-secret-of-sixteen")
+            outbox.tell(project, "rollback", [{"message": "x"}])
+            member(project, f"person-{number}", "viewer")
+
+    fill(0, 2)
+    before = {path: count_queries(alice, path) for path in paths}
+    fill(2, 20)
+    assert {path: count_queries(alice, path) for path in paths} == before
+    assert max(before.values()) <= 12
+
+
+def test_what_webhooks_and_the_log_hold_is_text(alice: Client, project: Project) -> None:
+    hook = outbox.add_webhook(project, SYSTEM, url=f"https://x.example/{MARKUP}", secret="a-secret-of-sixteen")
+    outbox.tell(project, "rollback", [{"message": MARKUP, MARKUP: MARKUP}])
+    OutboxMessage.objects.update(last_error=MARKUP)
+    audit.note(project, SYSTEM, MARKUP[:60], MARKUP, **{MARKUP: MARKUP})
+    for path in ("webhooks/", f"webhooks/{shown('hook', hook.id)}/", "audit/"):
+        text = alice.get(f"/p/acme/settings/{path}").text
         assert "<script>alert" not in text
         assert "<img src=x" not in text
         assert "&lt;script&gt;" in text
