@@ -7,6 +7,8 @@ from django.conf import settings
 from django.http import Http404, HttpRequest
 from django.urls import path, re_path
 
+from agentloop import member_pages
+
 
 def closed(request: HttpRequest) -> NoReturn:
     """Nobody makes an account or changes its address alone: an owner does. Allauth needs the names to exist."""
@@ -36,6 +38,7 @@ urlpatterns = [
         views.password_reset_from_key_done,
         name="account_reset_password_from_key_done",
     ),
+    path("invitation/<str:token>/", member_pages.invitation, name="invitation"),
     path("signup/", closed, name="account_signup"),
     path("email/", closed, name="account_email"),
     path("confirm-email/", closed, name="account_email_verification_sent"),

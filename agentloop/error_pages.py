@@ -14,6 +14,7 @@ TITLES = {
     403: "This is not allowed",
     404: "There is nothing here",
     409: "This has changed",
+    410: "This link has ended",
     413: "That is too large",
     422: "Something is not right",
     429: "Too fast",

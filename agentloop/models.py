@@ -10,7 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
-from agentloop.ids import new_id
+from agentloop.ids import new_id, shown
 from agentloop.project_settings import setting
 
 
@@ -57,6 +57,34 @@ class Member(models.Model):
         return f"{self.user} ({self.role}) in {self.project}"
 
 
+class Invitation(models.Model):
+    """A link by which one person, known by their e-mail address, joins a project once. Only its signature is secret."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="invitations", db_index=False)
+    email = models.CharField(max_length=150)
+    role = models.CharField(max_length=10, choices=Role)
+    invited_by = models.CharField(max_length=120)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "-id"], name="invitation_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.email} ({self.role}) to {self.project}"
+
+    @property
+    def shown_id(self) -> str:
+        return shown("invite", self.id)
+
+    @property
+    def is_open(self) -> bool:
+        return self.accepted_at is None and self.revoked_at is None and self.expires_at > timezone.now()
+
+
 class Scope(models.TextChoices):
     INGEST = "ingest"
     ROUTE = "route"
@@ -94,6 +122,10 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix}… of {self.project}"
+
+    @property
+    def shown_id(self) -> str:
+        return shown("key", self.id)
 
     @property
     def is_expired(self) -> bool:

@@ -25,6 +25,9 @@ class Entry:
 ENTRIES = (
     Entry("project_overview", "Overview", "o"),
     Entry("queue", "Queue", "q"),
+    Entry("annotations_page", "Annotations", "a"),
+    Entry("memories_page", "Memories", "m"),
+    Entry("settings", "Settings", "s", Scope.ADMIN),
 )
 
 
@@ -48,4 +51,43 @@ def links_of(request: HttpRequest, project: Project, actor: Actor) -> list[Link]
         )
         for entry in ENTRIES
         if actor.may(entry.scope)
+    ]
+
+
+# --- the settings' own navigation -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One page of the settings: its URL's name and its label. They are for owners, every one."""
+
+    view: str
+    label: str
+
+
+SECTIONS = (
+    Section("settings", "Project"),
+    Section("settings_keys", "API keys"),
+    Section("settings_signing", "Signing keys"),
+    Section("settings_members", "Members"),
+    Section("settings_webhooks", "Webhooks"),
+    Section("settings_notices", "E-mail notices"),
+    Section("settings_audit", "Audit log"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SectionLink:
+    label: str
+    url: str
+    is_current: bool
+
+
+def sections_of(request: HttpRequest, project: Project) -> list[SectionLink]:
+    here = (request.resolver_match.url_name if request.resolver_match else None) or ""
+    within = [one.view for one in SECTIONS if here == one.view or here.startswith(f"{one.view}_")]
+    current = max(within, key=len, default="")
+    return [
+        SectionLink(one.label, reverse(one.view, kwargs={"project": project.slug}), one.view == current)
+        for one in SECTIONS
     ]

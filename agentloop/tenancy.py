@@ -161,16 +161,14 @@ def add_member(*, project: Project, actor: Actor, email: str, role: str, passwor
     Somebody who has an account already keeps their password: an owner of one project must not be able
     to take over a person who also belongs to another. The operator, on the command line, may.
     """
-    email = email.strip().lower()
-    if not _EMAIL.match(email) or len(email) > 150:
-        raise Invalid("email takes an e-mail address.", fields={"email": "is not an e-mail address"})
-    _check_role(actor, role)
+    email = checked_email(email)
+    check_role(actor, role)
     is_operator = actor == SYSTEM
     with transaction.atomic():
         user, is_new = User.objects.get_or_create(username=email, defaults={"email": email})
         if is_new or (is_operator and password and not user.check_password(password)):
             if password and not is_operator:
-                _check_password(password, user)
+                check_password(password, user)
             user.set_password(password)
             user.save(update_fields=["password"])
         member, is_added = Member.objects.get_or_create(project=project, user=user, defaults={"role": role})
@@ -180,9 +178,17 @@ def add_member(*, project: Project, actor: Actor, email: str, role: str, passwor
     return member
 
 
+def checked_email(text: str) -> str:
+    """An address as accounts keep it. Raises Invalid for what is none."""
+    email = text.strip().lower()
+    if not _EMAIL.match(email) or len(email) > 150:
+        raise Invalid("email takes an e-mail address.", fields={"email": "is not an e-mail address"})
+    return email
+
+
 def change_role(*, member: Member, actor: Actor, role: str) -> Member:
     """Gives a member another role. The last owner keeps theirs; twice is safe."""
-    _check_role(actor, role)
+    check_role(actor, role)
     with transaction.atomic():
         return _set_role(member, actor, role)
 
@@ -198,13 +204,13 @@ def _set_role(member: Member, actor: Actor, role: str) -> Member:
     return member
 
 
-def _check_role(actor: Actor, role: str) -> None:
+def check_role(actor: Actor, role: str) -> None:
     if role not in Role.values:
         raise Invalid(f"role takes one of {', '.join(Role.values)}.", fields={"role": "is not a role"})
     check_may_grant(actor, SCOPES_OF_ROLE[Role(role)])
 
 
-def _check_password(password: str, user: User) -> None:
+def check_password(password: str, user: User) -> None:
     try:
         validate_password(password, user)
     except ValidationError as error:

@@ -22,17 +22,15 @@ from agentloop.parsing import as_json_text, clean_text, read_object
 from agentloop.refusals import count_refusal
 from agentloop.signing import NoSigningKey, feedback_urls
 from agentloop.tenancy import Reach
-from review import errors, figures, filters, intake, memories, queue, removal, verdicts
+from review import annotations, errors, figures, filters, intake, memories, queue, removal, verdicts
 from review import serializers as s
 from review.gathering import log_turn
 from review.models import (
-    Annotation,
     AnnotationSource,
     AnnotationVersion,
     Draft,
     Occurrence,
     QueueAct,
-    Rating,
     Status,
     Turn,
 )
@@ -495,27 +493,19 @@ class AnnotationsView(JudgingView):
         parameters=[
             OpenApiParameter("limit", int),
             OpenApiParameter("cursor", str, description="`next_cursor` of the page before."),
-            OpenApiParameter("turn_id", str),
-            OpenApiParameter("rating", str),
-            OpenApiParameter("source", str),
+            *(OpenApiParameter(name, str) for name in annotations.FILTERS),
         ],
         responses=s.AnnotationPage,
     )
     def get(self, request: Request) -> Response:
         params, limit = request.query_params, self.limit()
-        found = Annotation.objects.of(self.project).standing().order_by("-id")
-        for name, choices in (("rating", Rating.values), ("source", AnnotationSource.values)):
-            if params.get(name):
-                if params[name] not in choices:
-                    raise errors.BadValue(name, f"takes one of {', '.join(choices)}.")
-                found = found.filter(**{name: params[name]})
         if params.get("turn_id"):
-            found = found.filter(turn_id=id_of("turn", params["turn_id"], errors.TurnNotFound))
-        if params.get("cursor"):
-            found = found.filter(id__lt=id_of("ann", params["cursor"], _BadCursor))
-        page = list(found[: limit + 1])
-        more = shown("ann", page[limit - 1].id) if len(page) > limit else None
-        return Response({"annotations": [annotation_shape(one) for one in page[:limit]], "next_cursor": more})
+            id_of("turn", params["turn_id"], errors.TurnNotFound)
+        wanted = annotations.conditions({name: [params[name]] for name in annotations.FILTERS if params.get(name)})
+        before = id_of("ann", params["cursor"], _BadCursor) if params.get("cursor") else None
+        page, has_more = annotations.page_of(annotations.standing(self.project, wanted), limit=limit, before=before)
+        more = shown("ann", page[-1].id) if has_more else None
+        return Response({"annotations": [annotation_shape(one) for one in page], "next_cursor": more})
 
 
 class _BadCursor(Invalid):

@@ -21,13 +21,15 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 
-from agentloop.models import Project
+from agentloop import audit
+from agentloop.admin_shapes import audit_shape
+from agentloop.models import AuditEntry, Project
 from review.filters import TurnFilter
 from review.models import Annotation, Occurrence, Turn
 from review.shapes import annotation_shape, turn_shape
 
 Row = dict[str, Any]
-Stored = TypeVar("Stored", Turn, Annotation)
+Stored = TypeVar("Stored", Turn, Annotation, AuditEntry)
 
 # A batch is as many rows as were about this much text in the batch before, within these bounds.
 BATCH_BYTES = 4 * 1024 * 1024
@@ -99,6 +101,15 @@ ANNOTATION_FIELDS: dict[str, str] = {
     "created_at": TIME,
     "updated_at": TIME,
 }
+AUDIT_FIELDS: dict[str, str] = {
+    "id": TEXT,
+    "at": TIME,
+    "actor": TEXT,
+    "act": TEXT,
+    "target": TEXT,
+    "details": JSON,
+    "request_id": TEXT,
+}
 OCCURRENCE_FIELDS = (
     "occurred_at",
     "trace_id",
@@ -146,6 +157,18 @@ def annotation_rows(project: Project, conditions: Q) -> Iterator[list[Row]]:
 
     for batch in _by_keyset(after, lambda one: len(one.question) + len(one.response) + len(one.correction)):
         yield [annotation_shape(one) for one in batch]
+
+
+def audit_rows(project: Project, **given: Any) -> Iterator[list[Row]]:
+    """Batches of the audit log, oldest first; `given` is as `audit.entries` takes it. One query a batch."""
+    started = timezone.now()
+
+    def after(last: UUID | None) -> QuerySet[AuditEntry]:
+        found = audit.entries(project, **given).filter(at__lte=started)
+        return found.filter(id__gt=last) if last else found
+
+    for batch in _by_keyset(after, lambda entry: 200):
+        yield [audit_shape(entry) for entry in batch]
 
 
 def _by_keyset(

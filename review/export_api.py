@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from weakref import WeakSet
 
 from django.conf import settings
-from django.db.models import Q
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -15,11 +14,10 @@ from rest_framework.request import Request
 
 from agentloop.api import ApiView
 from agentloop.errors import AppError, NotFound
-from agentloop.ids import read
 from agentloop.models import Scope
 from agentloop.parsing import clean_text
-from review import errors, export, filters
-from review.models import AnnotationSource, Rating, Status
+from review import annotations, errors, export, filters
+from review.models import AnnotationSource, Rating, RootCause, Status
 
 _FORM = OpenApiParameter(
     "form", str, OpenApiParameter.PATH, enum=list(export.FORMS), description="What the file is to be."
@@ -29,7 +27,7 @@ _FILES: Any = {
     (200, "text/csv"): str,
     (200, "application/vnd.apache.parquet"): bytes,
 }
-ANNOTATION_FILTERS = ("rating", "source", "turn_id", "created_after", "created_before")
+AUDIT_FILTERS = ("act", "actor", "since", "until")
 
 
 class UnknownForm(NotFound):
@@ -138,7 +136,12 @@ class AnnotationExportView(ExportView):
             _FORM,
             OpenApiParameter("rating", str, enum=Rating.values),
             OpenApiParameter("source", str, enum=AnnotationSource.values),
-            *(OpenApiParameter(name, str) for name in ANNOTATION_FILTERS if name not in ("rating", "source")),
+            OpenApiParameter("root_cause", str, enum=RootCause.values),
+            *(
+                OpenApiParameter(name, str)
+                for name in annotations.FILTERS
+                if name not in ("rating", "source", "root_cause")
+            ),
         ],
         responses=_FILES,
     )
@@ -146,29 +149,34 @@ class AnnotationExportView(ExportView):
         return self.stream(request, form)
 
     def rows(self, form: str, given: dict[str, list[str]]) -> Iterator[list[export.Row]]:
-        return export.annotation_rows(self.project, _annotation_conditions(given))
+        return export.annotation_rows(self.project, annotations.conditions(given))
 
 
-def _annotation_conditions(given: dict[str, list[str]]) -> Q:
-    conditions = Q()
-    for name, values in given.items():
-        for value in values:
-            conditions &= _annotation_condition(name, value)
-    return conditions
+class AuditExportView(ExportView):
+    scopes: ClassVar = {"GET": Scope.ADMIN}
+    name = "audit"
+    fields = export.AUDIT_FIELDS
+
+    @extend_schema(
+        operation_id="export_audit",
+        summary="Download the audit log",
+        description="Every act that the filters let through, oldest first, as a stream. `act` is a whole one, such as "
+        "`key.create`, or the words before its dot.",
+        parameters=[_FORM, *(OpenApiParameter(name, str) for name in AUDIT_FILTERS)],
+        responses=_FILES,
+    )
+    def get(self, request: Request, form: str) -> StreamingHttpResponse:
+        return self.stream(request, form)
+
+    def rows(self, form: str, given: dict[str, list[str]]) -> Iterator[list[export.Row]]:
+        return export.audit_rows(self.project, **_audit_filters(given))
 
 
-def _annotation_condition(name: str, value: str) -> Q:
-    choices = {"rating": Rating.values, "source": AnnotationSource.values}.get(name)
-    if choices is not None:
-        if value not in choices:
-            raise errors.BadValue(name, f"takes one of {', '.join(choices)}.")
-        return Q(**{name: value})
-    if name == "turn_id":
-        turn_id = read("turn", value)
-        if turn_id is None:
-            raise errors.BadValue(name, "takes a turn's id, such as turn_018f….")
-        return Q(turn_id=turn_id)
-    if name in ("created_after", "created_before"):
-        sign = "gte" if name == "created_after" else "lt"
-        return Q(**{f"created_at__{sign}": filters.time_of(name, value)})
-    raise errors.BadValue(name, f"is not a filter; there are {', '.join(ANNOTATION_FILTERS)}.")
+def _audit_filters(given: dict[str, list[str]]) -> dict[str, Any]:
+    """As `agentloop.audit.entries` takes them."""
+    unknown = next((name for name in given if name not in AUDIT_FILTERS), None)
+    if unknown:
+        raise errors.BadValue(unknown, f"is not a filter; there are {', '.join(AUDIT_FILTERS)}.")
+    said = {name: values[-1] for name, values in given.items()}
+    times = {name: filters.time_of(name, said[name]) for name in ("since", "until") if said.get(name)}
+    return {**{name: value for name, value in said.items() if name in ("act", "actor")}, **times}

@@ -12,6 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import BooleanField, Count, QuerySet
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 from rapidfuzz import fuzz
 
@@ -68,7 +70,7 @@ def remember(project: Project, annotation: Annotation, vanished: Memory | None =
         _link(annotation, memory.id)
         rebuild_memories([memory.id])
         return Remembered(memory.id, is_new=False, likeness=likeness)
-    memory = vanished or Memory(project=project, created_at=timezone.now())
+    memory = vanished or Memory(project=project, retrieved=0, created_at=timezone.now())
     _link(annotation, memory.id)
     _write(memory, [annotation])
     return Remembered(memory.id, is_new=True, likeness=None)
@@ -135,10 +137,11 @@ def _write(memory: Memory, said: Sequence[Annotation]) -> None:
     run(
         """
         INSERT INTO review_memory (
-            id, project_id, fact, question, user_id, tags, source_id, metadata, document, created_at, updated_at)
+            id, project_id, fact, question, user_id, tags, source_id, metadata, document, retrieved, retrieved_at,
+            created_at, updated_at)
         VALUES (%(id)s, %(project)s, %(fact)s, %(question)s, %(user)s, %(tags)s, %(source)s,
             (SELECT metadata FROM review_annotation WHERE id = %(source)s),
-            array_to_tsvector(%(words)s::text[]), %(created)s, %(updated)s)
+            array_to_tsvector(%(words)s::text[]), %(retrieved)s, %(retrieved_at)s, %(created)s, %(updated)s)
         ON CONFLICT (id) DO UPDATE SET fact = excluded.fact, question = excluded.question,
             user_id = excluded.user_id, tags = excluded.tags, source_id = excluded.source_id,
             metadata = excluded.metadata, document = excluded.document, updated_at = excluded.updated_at
@@ -152,6 +155,9 @@ def _write(memory: Memory, said: Sequence[Annotation]) -> None:
             "tags": memory.tags,
             "source": memory.source_id,
             "words": found,
+            # A memory that takes the place of one that just went keeps its count; one that stands, its own.
+            "retrieved": memory.retrieved,
+            "retrieved_at": memory.retrieved_at,
             "created": memory.created_at,
             "updated": memory.updated_at,
         },
@@ -183,7 +189,7 @@ asked AS (
     ))) AS weight
     FROM unnest(%(words)s::text[]) AS word, size
 ), total AS (SELECT sum(weight) AS weight FROM asked)
-SELECT memory.id, memory.fact, memory.tags, memory.source_id, memory.created_at,
+SELECT memory.id, memory.fact, memory.tags, memory.source_id, memory.created_at, memory.updated_at,
     least(1, greatest(0, (
         SELECT sum(asked.weight) FROM asked WHERE memory.document @@ quote_literal(asked.word)::tsquery
     ) / nullif(total.weight, 0)))::float8 AS score
@@ -193,10 +199,22 @@ WHERE memory.project_id = %(project)s {only_user} AND memory.tags @> %(tags)s::t
 ORDER BY score DESC, memory.updated_at DESC, memory.id LIMIT %(limit)s
 """
 _NEWEST_SQL = """
-SELECT memory.id, memory.fact, memory.tags, memory.source_id, memory.created_at, 0::float8 AS score
+SELECT memory.id, memory.fact, memory.tags, memory.source_id, memory.created_at, memory.updated_at,
+    0::float8 AS score
 FROM review_memory AS memory
 WHERE memory.project_id = %(project)s {only_user} AND memory.tags @> %(tags)s::text[]
 ORDER BY memory.updated_at DESC, memory.id LIMIT %(limit)s
+"""
+# What is handed out is counted, in the same statement. A search waits for nobody: a row that is being written just
+# then goes uncounted.
+_COUNTED_SQL = """
+WITH found AS MATERIALIZED ({search}), held AS (
+    SELECT id FROM review_memory WHERE id IN (SELECT id FROM found) ORDER BY id FOR UPDATE SKIP LOCKED
+), counted AS (
+    UPDATE review_memory SET retrieved = retrieved + 1, retrieved_at = now()
+    FROM held WHERE review_memory.id = held.id
+)
+SELECT id, fact, tags, source_id, created_at, score FROM found ORDER BY score DESC, updated_at DESC, id
 """
 
 
@@ -209,9 +227,9 @@ def search(
     may stand in for this later, a search by meaning, has the same arguments and the same answer.
     """
     asked = words(query)[:QUERY_WORDS]
-    sql = (_SEARCH_SQL if asked else _NEWEST_SQL).format(only_user="AND user_id = %(user)s" if user_id else "")
+    search_sql = (_SEARCH_SQL if asked else _NEWEST_SQL).format(only_user="AND user_id = %(user)s" if user_id else "")
     rows = run(
-        sql,
+        _COUNTED_SQL.format(search=search_sql),
         {
             "project": project.id,
             "words": asked,
@@ -232,6 +250,40 @@ def search(
         }
         for memory_id, fact, found_tags, source_id, created_at, score in rows
     ]
+
+
+# --- for people -----------------------------------------------------------------------------------------------
+
+
+def listed(project: Project, *, text: str = "", user_id: str = "", tag: str = "") -> QuerySet[Memory]:
+    """The memories that have all the words, the newest first. Looking at them here counts for nothing."""
+    found = Memory.objects.filter(project=project).order_by("-updated_at", "-id")
+    if user_id:
+        found = found.filter(user_id=masked_id(user_id, mask_of(project)))
+    if tag:
+        found = found.filter(tags__contains=[tag])
+    query = " & ".join(f"'{word}'" for word in words(text)[:QUERY_WORDS])
+    if query:
+        found = found.filter(RawSQL("document @@ %s::tsquery", [query], output_field=BooleanField()))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a memory comes from: the annotation that speaks for it, and how many there are in all."""
+
+    source: Annotation | None
+    annotations: int
+
+
+def origins_of(project: Project, found: Sequence[Memory]) -> dict[UUID, Origin]:
+    """Two queries, however many memories."""
+    ids = [memory.id for memory in found]
+    remembered = Annotation.objects.of(project).remembered()
+    sources = remembered.defer("question", "response", "metadata", "scores").in_bulk([one.source_id for one in found])
+    counted = remembered.filter(memory_id__in=ids).order_by().values_list("memory_id").annotate(Count("id"))
+    counts = dict(counted)
+    return {one.id: Origin(sources.get(one.source_id), counts.get(one.id, 0)) for one in found}
 
 
 def revoke(project: Project, actor: Actor, memory_id: UUID) -> None:

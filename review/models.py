@@ -304,6 +304,9 @@ class Memory(models.Model):
     source_id = models.UUIDField()
     metadata = models.JSONField(default=dict)
     document = SearchVectorField()
+    # How often agents got it, and when last: see review.memories.search.
+    retrieved = models.BigIntegerField(db_default=0)
+    retrieved_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 
@@ -314,6 +317,10 @@ class Memory(models.Model):
         ]
 
     def __str__(self) -> str:
+        return self.shown_id
+
+    @property
+    def shown_id(self) -> str:
         return shown("mem", self.id)
 
 
@@ -370,7 +377,15 @@ class Annotation(models.Model):
         ]
 
     def __str__(self) -> str:
+        return self.shown_id
+
+    @property
+    def shown_id(self) -> str:
         return shown("ann", self.id)
+
+    @property
+    def shown_turn_id(self) -> str:
+        return shown("turn", self.turn_id) if self.turn_id else ""
 
 
 class AnnotationVersion(models.Model):

@@ -28,6 +28,7 @@ api = [
     path("v1/memories/<str:memory_id>", views.MemoryView.as_view(), name="memory"),
     path("v1/export/turns.<str:form>", exports.TurnExportView.as_view(), name="export_turns"),
     path("v1/export/annotations.<str:form>", exports.AnnotationExportView.as_view(), name="export_annotations"),
+    path("v1/export/audit.<str:form>", exports.AuditExportView.as_view(), name="export_audit"),
     path("v1/erasure", views.ErasureView.as_view(), name="erasure"),
     path("v1/stats", views.StatsView.as_view(), name="stats"),
 ]

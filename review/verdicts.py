@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from agentloop import audit
 from agentloop.actors import Actor
+from agentloop.errors import Conflict, Invalid
 from agentloop.ids import shown
 from agentloop.masking import mask_of, masked, masked_id
 from agentloop.models import Project
@@ -22,6 +23,7 @@ from review.models import (
     AnnotationSource,
     AnnotationVersion,
     Draft,
+    Memory,
     QueueAct,
     Skip,
     Turn,
@@ -268,6 +270,19 @@ def edit_annotation(project: Project, actor: Actor, annotation_id: UUID, changes
         act = _act_on_annotation(annotation, actor, "edit", **before)
         _note(annotation, actor, "verdict.edit")
     return Judged(annotation, act, None, memory)
+
+
+def edit_memory(project: Project, actor: Actor, memory_id: UUID, fact: str) -> Judged:
+    """A memory says what its newest annotation says: changing one is changing the other."""
+    memory = Memory.objects.filter(project=project, id=memory_id).first()
+    if memory is None:
+        raise errors.MemoryNotFound
+    if not fact.strip():
+        sentence = "A memory says something: revoke it instead."
+        raise Invalid(sentence, fields={"fact": sentence})
+    if not Annotation.objects.of(project).standing().filter(id=memory.source_id).exists():
+        raise Conflict("Its turn's time is up, so nobody can edit it: revoke it instead.")
+    return edit_annotation(project, actor, memory.source_id, {"correction": fact})
 
 
 def _rewrite(annotation: Annotation, actor: Actor, columns: Mapping[str, Any]) -> memories.Remembered | None:

@@ -17,8 +17,10 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from agentloop.actors import SYSTEM
 from agentloop.ids import shown
-from agentloop.models import OutboxMessage, Project, Webhook
+from agentloop.keys import create_signing_key
+from agentloop.models import Invitation, OutboxMessage, Project, Webhook
 from review import bulk
 from review.models import BulkAct, SavedView, Turn
 from tests.review.support import Caller, caller_for, make_project, member, settle_index
@@ -36,6 +38,8 @@ PUBLIC = {
     *("schema", "reference"),
     # Keeps light or dark in the visitor's own cookie.
     "theme",
+    # A signed link is its own door: it names one address, and works once.
+    "invitation",
     # For load balancers and for clients that look whether the server is there.
     *("healthz", "readyz", "routing_health", "intelligence_health"),
     # Opened by whoever holds a signed link: tests/feedback_widget.
@@ -127,6 +131,10 @@ def acme(db: None) -> dict[str, str]:
     alice = member(project, "alice", "owner")
     view = SavedView.objects.create(project=project, owner=alice.ref, name=SECRET, is_shared=True)
     tagged = bulk.begin(project, alice, BulkAct.TAG, {"tags": [SECRET]}, Turn.objects.of(project).pending())
+    signing, _ = create_signing_key(project=project, actor=SYSTEM)
+    invited = Invitation.objects.create(
+        project=project, email="eve@example.com", role="viewer", expires_at=timezone.now()
+    )
     settle_index()
     return {
         "project": "acme",
@@ -135,6 +143,8 @@ def acme(db: None) -> dict[str, str]:
         "memory_id": verdict["memory_id"],
         "act_id": history["acts"][0]["act_id"],
         "key_id": admin("GET", "/v1/keys").body["keys"][0]["id"],
+        "signing_key_id": signing.key_id,
+        "invitation_id": invited.shown_id,
         "member_id": str(project.members.get().pk),
         "path_id": route["path_id"],
         "goal": "acme-goal",

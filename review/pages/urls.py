@@ -1,0 +1,12 @@
+"""The pages of what was kept, below `/p/<project>/` alone."""
+
+from django.urls import path
+
+from review.pages import annotations, memories
+
+pages = [
+    path("annotations/", annotations.annotations_page, name="annotations_page"),
+    path("memories/", memories.memories_page, name="memories_page"),
+    path("memories/<str:memory_id>/edit/", memories.edit_memory, name="memories_page_edit"),
+    path("memories/<str:memory_id>/revoke/", memories.revoke_memory, name="memories_page_revoke"),
+]
