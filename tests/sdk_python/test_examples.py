@@ -2,16 +2,22 @@
 
 import dataclasses
 import json
+import math
 import re
 import uuid
+from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
 import pytest
-from agentloop_client import AgentLoop, AgentLoopError, routing
+from agentloop_client import FAILURE_CATEGORIES, AgentLoop, AgentLoopError, Router, errors, patterns, routing
+from agentloop_client._choice import Race, Terms, read_snapshot
 from agentloop_client._messages import _place, is_sampled
+from agentloop_client._outbox import LANES
 
+from routing.engine.categories import FAILURE_CATEGORIES as server_categories
 from tests.sdk_python import unkind as u
 from tests.sdk_python.conftest import Home
 
@@ -130,3 +136,27 @@ def test_samples_are_fair() -> None:
     assert sum(is_sampled(0.5) for _ in range(1000)) in range(400, 600)
     assert is_sampled(1.0, "any")
     assert not is_sampled(0.0, "any")
+
+
+@pytest.mark.parametrize("example", EXAMPLES["choosing"], ids=lambda one: one["name"])
+def test_a_snapshot_is_drawn_from_as_the_engine_would(example: dict[str, Any]) -> None:
+    """`taken` is the engine's own probability that each path is taken."""
+    snapshot = read_snapshot(example["state"])
+    terms = Terms(frozenset(example["models"]), example["constraints"], example["risk"])
+    race, draws = Race(snapshot, terms, example["now"], Random(5)), 4000
+    drawn = Counter(path.path_id for _ in range(draws) if (path := race.draw().path))
+    assert drawn.keys() <= example["taken"].keys()
+    for path_id, share in example["taken"].items():
+        assert abs(drawn[path_id] / draws - share) <= 5 * math.sqrt(share * (1 - share) / draws) + 0.001
+
+
+def test_names_and_codes_are_those_of_the_examples() -> None:
+    assert {name: getattr(errors, name).code for name in errors.__all__} == EXAMPLES["errors"]
+    assert list(FAILURE_CATEGORIES) == EXAMPLES["failure_categories"] == list(server_categories)
+    shown = {lane.name: {"path": lane.path, "field": lane.field, "most": lane.most} for lane in LANES.values()}
+    assert shown == EXAMPLES["lanes"]
+    places = {"AgentLoop": AgentLoop, "Router": Router, "routing": routing, "patterns": patterns}
+    for place, owner in places.items():
+        assert [name for name in EXAMPLES["names"][place] if not hasattr(owner, name)] == []
+    trace = Router("goal", ["m"], client=AgentLoop("al_key", "http://127.0.0.1:9")).start_trace()
+    assert [name for name in EXAMPLES["names"]["Trace"] if not hasattr(trace, name)] == []

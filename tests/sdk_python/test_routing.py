@@ -27,6 +27,7 @@ from agentloop_client import (
     report_outcome,
     set_default_client,
     update_outcome,
+    usage,
 )
 from agentloop_client import _choice as local
 from agentloop_client.errors import BadArgument, Refused
@@ -408,6 +409,31 @@ def test_a_completion_is_judged_and_measured(loop: AgentLoop, home: Home, goal: 
     assert (outcome["success"], outcome["model_id"]) == (True, "gpt-4o")
     assert outcome["cost_usd"] == pytest.approx((1000 * 2.5 + 100 * 10) / 1e6)
     assert outcome["latency_ms"] > 0
+
+
+def test_a_completion_may_be_awaited(loop: AgentLoop, home: Home, goal: str) -> None:
+    async def complete(model: str, messages: Any) -> Any:
+        await asyncio.sleep(0.02)
+        if messages == "fail":
+            raise RateLimitError
+        return answer("fine")
+
+    async def main() -> tuple[str, str]:
+        router = Router(goal, ["m"], client=loop, complete=complete, success_when=lambda text: text == "fine")
+        assert usage.text_of_answer(await router.completion("ok")) == "fine"
+        assert router.current is not None
+        first = router.current.trace_id
+        with pytest.raises(RateLimitError):
+            await router.completion("fail")
+        return first, router.current.trace_id
+
+    good, bad = asyncio.run(main())
+    assert loop.flush()
+    [outcome] = outcome_of(home, good)["outcomes"]
+    assert outcome["success"] is True
+    assert outcome["latency_ms"] >= 20
+    [outcome] = outcome_of(home, bad)["outcomes"]
+    assert (outcome["success"], outcome["failure_category"]) == (False, "rate_limited")
 
 
 def test_a_providers_failure_is_reported_and_comes_through(loop: AgentLoop, home: Home, goal: str) -> None:

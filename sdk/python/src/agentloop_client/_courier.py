@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import weakref
-from contextlib import suppress
 from typing import Any
 
 from agentloop_client._http import Http
@@ -81,7 +80,7 @@ class Courier:
         while not self.outbox.is_empty and time.monotonic() < deadline:
             if not self._is_running:
                 self._pass(deadline)
-            if self.outbox.is_stuck and not self._sending.locked():
+            if self._is_stuck():
                 break
             time.sleep(0.002)
         left = len(self.outbox.store)
@@ -116,16 +115,30 @@ class Courier:
             self._exit_pid = os.getpid()
             close_at_exit(self)
 
+    def _is_stuck(self) -> bool:
+        """Whether all that waits was tried and failed. Asked between two requests alone: the store is the sender's."""
+        if not self._sending.acquire(blocking=False):
+            return False
+        try:
+            return self.outbox.is_stuck
+        finally:
+            self._sending.release()
+
     def _run(self) -> None:
         while True:
-            wait: float | None = 1.0
-            with suppress(Exception):
-                wait = self._pass()
+            wait = self._pass()
             if self.is_closed or self._ends_idle(wait):
                 return
 
     def _pass(self, deadline: float | None = None) -> float | None:
         """Sends all that is due, one at a time; answers the seconds until more is, if anything waits."""
+        try:
+            return self._send_due(deadline)
+        except Exception as error:
+            self._warnings.tell("courier", f"Sending broke off and is tried again: {type(error).__name__}.")
+            return 1.0
+
+    def _send_due(self, deadline: float | None) -> float | None:
         with self._sending:
             while True:
                 now = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -162,10 +162,10 @@ class Router:
     def completion(self, messages: Any, **params: Any) -> Any:
         """Chooses a path and calls its provider, directly; reports cost, time and how it turned out.
 
-        The provider's own answer comes back, and its own exception comes through: nothing is tried again.
+        The provider's own answer comes back (to be awaited, if it is a coroutine's), and its own exception comes
+        through: nothing is tried again.
         """
-        with self.start_trace() as trace:
-            return trace.completion(messages, **params)
+        return self.start_trace().completion(messages, **params)
 
     def execute(self, work: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Chooses a path and does the work with it: `work(path, ...)`, which may be a coroutine function."""
@@ -264,6 +264,17 @@ class Trace:
         except Exception as error:
             self._fail(error, began)
             raise
+        return self._awaited(response, began) if inspect.isawaitable(response) else self._completed(response, began)
+
+    async def _awaited(self, coming: Awaitable[Any], began: float) -> Any:
+        try:
+            response = await coming
+        except Exception as error:
+            self._fail(error, began)
+            raise
+        return self._completed(response, began)
+
+    def _completed(self, response: Any, began: float) -> Any:
         self.measure(began=began, response=response)
         self.judge(usage.text_of_answer(response) or response)
         return response
