@@ -113,7 +113,8 @@ def ran() -> tuple[list[Any], list[dict[str, Any]]]:
 Ran = tuple[list[Any], list[dict[str, Any]]]
 PLAIN = ["SECRET question", "SECRET answer", [], 1000, 100, None]
 TOOLS = ["SECRET question", "", ["look_up"], 1000, 100, None]
-pytestmark = pytest.mark.compat
+# The environment is made by whichever test comes first, which may take a minute.
+pytestmark = [pytest.mark.compat, pytest.mark.timeout(300)]
 
 
 def test_openai(ran: Ran) -> None:

@@ -284,7 +284,7 @@ def test_a_task_leaves_the_loop_free(home: Home, session_id: str) -> None:
             await loop.log_turn(f"question {number}", session_id, session_id=session_id)
         return time.perf_counter() - began
 
-    assert run(home, work) < 0.2
+    assert run(home, work) < 1
     assert len(home.turns(session_id)) == 200
 
 

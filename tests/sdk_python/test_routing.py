@@ -315,7 +315,7 @@ def test_without_a_server_the_first_path_is_taken() -> None:
     router = Router("goal", ["first", "second"], client=loop)
     began = time.perf_counter()
     made = [router.choose() for _ in range(50)]
-    assert time.perf_counter() - began < 0.2
+    assert time.perf_counter() - began < 1
     assert {one.model for one in made} == {"first"}
     assert "nothing is known" in made[0].reason
     router.report(True)

@@ -1,5 +1,6 @@
 """What `log_turn` returned for outlives the process, and arrives exactly once in the end."""
 
+import asyncio
 import os
 import random
 import signal
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agentloop_client import AgentLoop, _courier, _http, _spool
+from agentloop_client import AgentLoop, AsyncAgentLoop, _courier, _http, _spool
 
 from tests.house.running import Site
 from tests.sdk_python import unkind as u
@@ -130,6 +131,20 @@ def test_what_could_not_be_sent_stays_for_the_next(spool: Path, caplog: pytest.L
             assert second.flush(5)
         assert server.stored == {f"question {number}": 1 for number in range(20)}
     assert list(spool.iterdir()) == []
+
+
+def test_the_async_client_has_a_spool_too(spool: Path) -> None:
+    async def log(url: str, text: str) -> bool:
+        loop = AsyncAgentLoop("al_key", url, spool_dir=str(spool), exit_timeout=0.2)
+        await loop.log_turn(text, "a")
+        return await loop.aclose()
+
+    with u.unkind(always=u.status(503)) as server:
+        assert asyncio.run(log(server.url, "first")) is False
+        server.always = None
+        assert asyncio.run(log(server.url, "second")) is True
+        assert server.stored == {"first": 1, "second": 1}
+    assert list(spool.glob("*.spool")) == []
 
 
 def test_a_living_processs_segments_are_left_to_it(spool: Path) -> None:

@@ -179,7 +179,7 @@ def test_logging_never_waits() -> None:
             began = time.perf_counter()
             loop.log_turn(f"question {number}", "a")
             slowest = max(slowest, time.perf_counter() - began)
-        assert slowest < 0.25
+        assert slowest < 1
         began = time.monotonic()
     # Closing waits as long as `exit_timeout` says, and no longer.
     assert time.monotonic() - began < 2
@@ -190,7 +190,7 @@ def test_the_end_is_not_held_up_by_a_server_that_is_away() -> None:
     loop.log_turn("q", "a")
     began = time.monotonic()
     assert loop.close() is False
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2.5
 
 
 def test_many_threads_log_at_once() -> None:

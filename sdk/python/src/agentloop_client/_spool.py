@@ -36,7 +36,7 @@ class Segment:
 class SpoolStore:
     def __init__(self, directory: str, most_bytes: int) -> None:
         self._folder, self._most = Path(directory), most_bytes
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._owner = f"{time.time_ns():020d}-{os.getpid()}-{os.urandom(4).hex()}"
         self._lock_file = _locked(self._folder, self._owner)
         self._guard = threading.Lock()
