@@ -266,7 +266,7 @@ def read_query(query: str) -> PublishedLink:
 
 def _ascii(query: str) -> str:
     """The query with what was left raw in it escaped: WSGI hands bytes over as Latin-1."""
-    return quote(query.encode("latin-1"), safe=_ASCII)
+    return query if query.isascii() else quote(query.encode("latin-1"), safe=_ASCII)
 
 
 def open_query(query: str, slug: str | None = None) -> Link:

@@ -8,6 +8,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -427,17 +429,20 @@ def test_ten_thousand_keys_at_the_root(key: SigningKey) -> None:
     """Tried in milliseconds once they are unsealed, and the link's own is first the next time."""
     projects = [Project(slug=f"p{number}", name="p") for number in range(10)]
     Project.objects.bulk_create(projects)
+    made = timezone.now() - timedelta(hours=1)
     SigningKey.objects.bulk_create(
-        SigningKey(project=projects[n % 10], key_id=f"{n:012x}", encrypted_secret=seal(f"secret number {n}"))
+        SigningKey(
+            project=projects[n % 10], key_id=f"{n:012x}", encrypted_secret=seal(f"secret number {n}"), created_at=made
+        )
         for n in range(10_000)
     )
     query = signing.make_feedback_query("secret number 7", question="q", response="a", at=NOW)
     assert open_query(query).key.key_id == f"{7:012x}"
-    began = time.perf_counter()
+    began = time.process_time()
     assert open_query(query_of(PUBLISHED[0])).key == key
     with pytest.raises(LinkForged):
         open_query(query.replace("q=q", "q=x"))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 1
 
 
 def test_a_secret_sealed_with_a_lost_key_spoils_no_other(key: SigningKey, project: Project) -> None:

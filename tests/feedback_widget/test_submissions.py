@@ -144,6 +144,20 @@ def test_no_on_a_closed_turn_makes_a_new_one_that_points_to_it(
     assert_counted(project)
 
 
+def test_a_link_to_a_turn_that_was_merged_speaks_of_the_one_it_went_into(
+    widget: Widget, call: Caller, project: Project, bob: Actor
+) -> None:
+    older = turn_of(call.log(QUESTION, RESPONSE))
+    queue.dismiss(project, bob, older.id)
+    newer = turn_of(call.log(QUESTION, RESPONSE))
+    queue.reopen(project, bob, older.id)
+    link = widget.link_to(newer.id)
+    assert QUESTION in widget.open(link).content.decode()
+    assert widget.send(link, "incorrect").status_code == 200
+    assert Annotation.objects.get().turn_id == older.id
+    assert Turn.objects.get().signals == {"user_feedback": 1}
+
+
 def test_yes_on_a_judged_turn_changes_nothing_of_it(widget: Widget, call: Caller, project: Project, bob: Actor) -> None:
     turn = turn_of(call.log(QUESTION, RESPONSE))
     judged = judge_turn(project, bob, turn.id, Verdict("incorrect"), source=AnnotationSource.REVIEWER)
