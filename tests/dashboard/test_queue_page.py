@@ -76,6 +76,8 @@ def test_a_piece_is_asked_for_at_the_same_address(bob: Client, call: Caller) -> 
         ("?signal=confidence%3C0.5", {"b"}),
         ("?signal_name=confidence&signal_sign=%3E%3D&signal_value=0.5", {"c"}),
         ("?goal=pay", {"a", "b"}),
+        ("?goal=pay&goal=other", {"a", "b", "c"}),
+        ("?user_id=u_1&user_id=u_3", {"a", "c"}),
         ("?goal=pay&signal=thumbs_down", {"a"}),
         ("?tag=vip", {"c"}),
         ("?user_id=u_2", {"b"}),
