@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 from uuid import UUID
 
@@ -62,8 +64,9 @@ def read_filter(project_id: UUID, given: Mapping[str, list[str]]) -> TurnFilter:
         raise BadValue(unknown[0], f"is not a filter; there are {', '.join(FILTERS)}.")
     conditions: list[Any] = []
     for name, values in given.items():
-        for value in values:
-            conditions.append(_condition(project_id, name, value))
+        found = [_condition(project_id, name, value) for value in values]
+        # A turn has one goal: who names two means either.
+        conditions += [reduce(or_, found)] if found and name in _EQUAL else found
     status = next(iter(given.get("status", ())), None)
     return TurnFilter(tuple(conditions), status, given)
 

@@ -110,6 +110,11 @@ class Asked:
         return f"?{urlencode(pairs)}" if pairs else ""
 
     @property
+    def next_query(self) -> str:
+        """The query of what is worked through from here: a list of what is done leads to what waits."""
+        return self.query if self.status == Status.PENDING else self.of_status(Status.PENDING).query
+
+    @property
     def pairs(self) -> list[tuple[str, str]]:
         """The same as hidden fields of a form, but for the text that the form itself asks for."""
         kept = [(name, value) for name, values in self.given.items() for value in values if name != "q"]

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_POST
 from rest_framework.serializers import ValidationError
 
@@ -72,7 +73,9 @@ def _page(request: MemberRequest, turn: Turn | None) -> HttpResponse:
         ]
     if piece in (None, "work", "turn") and turn is not None:
         known |= work(request.project, request.actor, turn, people, is_raw="raw" in request.GET)
-    return render_page(request, "review/queue/page.html", known, partial=PIECES.get(piece or ""))
+    response = render_page(request, "review/queue/page.html", known, partial=PIECES.get(piece or ""))
+    patch_vary_headers(response, ["HX-Request", "HX-Target"])
+    return response
 
 
 _STATUS_LABELS = {Status.PENDING: "Waiting", Status.REVIEWED: "Reviewed", Status.DISMISSED: "Dismissed"}

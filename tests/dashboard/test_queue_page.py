@@ -65,7 +65,7 @@ def test_a_piece_is_asked_for_at_the_same_address(bob: Client, call: Caller) -> 
     assert "<html" not in work.text + rows.text
     assert 'id="list"' not in work.text
     assert 'id="work"' not in rows.text
-    assert "HX-Request" in work["Vary"]
+    assert all("HX-Target" in answer["Vary"] for answer in (whole, work, rows))
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,8 @@ def test_a_piece_is_asked_for_at_the_same_address(bob: Client, call: Caller) -> 
         ("?signal=confidence%3C0.5", {"b"}),
         ("?signal_name=confidence&signal_sign=%3E%3D&signal_value=0.5", {"c"}),
         ("?goal=pay", {"a", "b"}),
+        ("?goal=pay&goal=other", {"a", "b", "c"}),
+        ("?user_id=u_1&user_id=u_3", {"a", "c"}),
         ("?goal=pay&signal=thumbs_down", {"a"}),
         ("?tag=vip", {"c"}),
         ("?user_id=u_2", {"b"}),
@@ -225,3 +227,12 @@ def test_another_projects_turn_is_not_there(bob: Client, call: Caller) -> None:
     assert bob.get(path_of(other)).status_code == 404
     assert post(bob, path_of(other, "verdict"), stroke="accept").status_code == 404
     assert bob.get(path_of("turn_nonsense")).status_code == 404
+
+
+def test_a_list_of_what_is_done_leads_on_to_what_waits(bob: Client, call: Caller) -> None:
+    done, waiting = turn_of(call.log("done", goal="pay")), turn_of(call.log("waiting", goal="pay"))
+    post(bob, path_of(done, "dismiss"))
+    post(bob, path_of(waiting, "release"))
+    page = bob.get(f"{QUEUE}?status=dismissed&goal=pay").text
+    assert 'action="/p/acme/queue/next/?goal=pay"' in page
+    assert post(bob, f"{QUEUE}next/?goal=pay")["Location"] == f"{path_of(waiting)}?goal=pay"
