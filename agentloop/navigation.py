@@ -22,7 +22,10 @@ class Entry:
     scope: str = Scope.READ
 
 
-ENTRIES = (Entry("project_overview", "Overview", "o"),)
+ENTRIES = (
+    Entry("project_overview", "Overview", "o"),
+    Entry("project_goals", "Goals", "g"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from agentloop.ids import shown
 from agentloop.models import OutboxMessage, Project, Webhook
+from routing.models import goal_id
 from tests.review.support import Caller, caller_for, make_project, member, settle_index
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -129,6 +130,7 @@ def acme(db: None) -> dict[str, str]:
         "member_id": str(project.members.get().pk),
         "path_id": route["path_id"],
         "goal": "acme-goal",
+        "goal_key": shown("goal", goal_id(project.id, "acme-goal")),
         "trace_id": decided["trace_id"],
         "webhook_id": shown("hook", hook.id),
         "delivery_id": shown("delivery", told.id),
