@@ -25,6 +25,7 @@ urlpatterns = [
     path("p/<slug:project>/", include([*feedback_widget.urls.pages, *api])),
     path("", overview.overview, name="overview"),
     path("p/<slug:project>/", include(review.urls.pages)),
+    path("p/<slug:project>/", include(routing.urls.pages)),
     path("p/<slug:project>/", overview.project_overview, name="project_overview"),
     path("p/<slug:project>/", include(agentloop.settings_urls.pages)),
     path("p/<slug:project>/", include(review.pages.urls.pages)),

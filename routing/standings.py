@@ -15,7 +15,7 @@ from agentloop.models import Project
 from agentloop.sql import run
 from routing.engine import sketch
 from routing.engine.change import carried, doubt
-from routing.engine.choice import Chance, Constraints, Contender, Figures, Risk, Standing, chances
+from routing.engine.choice import UNCONSTRAINED, Chance, Constraints, Contender, Figures, Risk, Standing, chances
 from routing.engine.choice import Terms as Wishes
 from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram
 from routing.engine.posterior import BORROWED_WORTH, Posterior, believe, borrowed, pipeline_backing
@@ -72,6 +72,7 @@ class GoalView:
     mode: str
     pinned: UUID | None
     paths: tuple[PathView, ...]
+    constraints: Constraints = UNCONSTRAINED
 
     def wishes(
         self,
@@ -81,7 +82,7 @@ class GoalView:
         constraints: Constraints | None = None,
     ) -> Wishes:
         return Wishes(
-            constraints=constraints or Constraints(),
+            constraints=self.constraints.and_also(constraints or UNCONSTRAINED),
             models=models,
             risk=risk,
             exploration_rate=self.config["exploration_rate"],
@@ -132,7 +133,7 @@ _OWN = """
 LEFT JOIN routing_pathstate AS own ON %(pipeline)s <> '' AND own.project_id = %(project)s
     AND own.path_id = path.id AND own.pipeline_id = %(pipeline)s
 """
-_GOAL_COLUMNS = f"goal.name, {_GOAL}, goal.mode, goal.pinned_path_id"
+_GOAL_COLUMNS = f"goal.name, {_GOAL}, goal.mode, goal.pinned_path_id, goal.constraints::text"
 _WHOLE_COLUMNS = f"{_PATH_COLUMNS}, {_STATE.format('whole')}"
 _COLUMNS = f"{_WHOLE_COLUMNS}, {_STATE.format('own')}"
 LOOK_WINDOW_SQL = f"""
@@ -190,7 +191,7 @@ def look(project: Project, name: str, *, pipeline: str = "", window_hours: float
     if kept is not None and kept[0] == texts:
         return kept[1]
     goal, paths = orjson.loads(texts[0]), [_typed(row) for row in orjson.loads(texts[1] or "[]")]
-    goal[-1] = goal[-1] and UUID(goal[-1])
+    goal[_PINNED] = goal[_PINNED] and UUID(goal[_PINNED])
     view = _goal_view(key, name, pipeline, goal, paths, now)
     # What decays is worth less at the next look, whether anything was written or not.
     if not any(row[_HALF_LIFE] for row in paths):
@@ -217,11 +218,12 @@ def look_at_paths(project: Project, goals: Sequence[UUID], *, pipeline: str = ""
 def _goal_view(
     key: UUID, name: str, pipeline: str, goal: Sequence[Any], paths: Sequence[Sequence[Any]], now: float
 ) -> GoalView:
-    said, *given, mode, pinned = goal
+    said, *given, mode, pinned, constraints = goal
     known = zip(DEFAULTS.items(), given, strict=True)
     config = {setting: default if value is None else value for (setting, default), value in known}
     views = _views([_read(row, pipeline, now) for row in paths])
-    return GoalView(key, name, said is not None, config, mode or "apply", pinned, views)
+    bounds = Constraints(**orjson.loads(constraints)) if constraints else UNCONSTRAINED
+    return GoalView(key, name, said is not None, config, mode or "apply", pinned, views, bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +249,9 @@ class _Read:
 
 _PATH, _STATE_SIZE = 14, 7
 _ID, _SHAKEN_BY, _HALF_LIFE = 0, 11, 12
-# Where a row's path begins, after the goal's name, its settings, its mode and pin.
-_FIRST = 3 + len(CONFIG)
+_PINNED = 2 + len(CONFIG)
+# Where a row's path begins, after the goal's name, its settings, its mode, pin and constraints.
+_FIRST = 4 + len(CONFIG)
 
 
 def _read(row: Sequence[Any], pipeline: str, now: float) -> _Read:
