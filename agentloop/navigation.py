@@ -26,6 +26,7 @@ ENTRIES = (
     Entry("project_overview", "Overview", "o"),
     Entry("annotations_page", "Annotations", "a"),
     Entry("memories_page", "Memories", "m"),
+    Entry("exports_page", "Exports", "x"),
     Entry("settings", "Settings", "s", Scope.ADMIN),
 )
 
@@ -66,6 +67,7 @@ class Section:
 
 SECTIONS = (
     Section("settings", "Project"),
+    Section("settings_weights", "Signal weights"),
     Section("settings_keys", "API keys"),
     Section("settings_signing", "Signing keys"),
     Section("settings_members", "Members"),
