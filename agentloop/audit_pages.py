@@ -75,11 +75,21 @@ def _page(request: MemberRequest, given: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in request.GET.items() if name != "before" and value}
     labels = _labels(request.project, rows)
     return {
-        "rows": [(entry, labels.get(entry.actor.partition("/")[0], "")) for entry in rows],
+        "rows": [(entry, labels.get(entry.actor.partition("/")[0], ""), _facts(entry)) for entry in rows],
         "further": urlencode({**kept, "before": shown("audit", rows[-1].id)}) if has_more else "",
         "is_further": before is not None,
         "first": urlencode(kept),
     }
+
+
+def _facts(entry: AuditEntry) -> list[tuple[str, str]]:
+    """An entry's details in words; what is empty says nothing."""
+    said = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in entry.details.items()
+        if value not in (None, "", [], {})
+    }
+    return [(name.replace("_", " "), text) for name, text in said.items()]
 
 
 def _labels(project: Project, rows: Sequence[AuditEntry]) -> dict[str, str]:

@@ -28,6 +28,7 @@ ENTRIES = (
     Entry("project_goals", "Goals", "g"),
     Entry("annotations_page", "Annotations", "a"),
     Entry("memories_page", "Memories", "m"),
+    Entry("exports_page", "Exports", "x"),
     Entry("settings", "Settings", "s", Scope.ADMIN),
 )
 
@@ -68,6 +69,7 @@ class Section:
 
 SECTIONS = (
     Section("settings", "Project"),
+    Section("settings_weights", "Signal weights"),
     Section("settings_keys", "API keys"),
     Section("settings_signing", "Signing keys"),
     Section("settings_members", "Members"),

@@ -2,11 +2,13 @@
 
 from django.urls import path
 
-from review.pages import annotations, memories
+from review.pages import annotations, exports, memories, weights
 
 pages = [
     path("annotations/", annotations.annotations_page, name="annotations_page"),
     path("memories/", memories.memories_page, name="memories_page"),
     path("memories/<str:memory_id>/edit/", memories.edit_memory, name="memories_page_edit"),
     path("memories/<str:memory_id>/revoke/", memories.revoke_memory, name="memories_page_revoke"),
+    path("settings/weights/", weights.weights_page, name="settings_weights"),
+    path("exports/", exports.exports_page, name="exports_page"),
 ]

@@ -545,7 +545,7 @@ def test_acts_are_found_and_downloaded_with_the_same_filters(
     alice: Client, acts: None, query: str, found: set[str]
 ) -> None:
     answer = alice.get(f"/p/acme/settings/audit/?{query}")
-    assert {entry.act for entry, _ in answer.context["rows"]} == found
+    assert {entry.act for entry, _, _ in answer.context["rows"]} == found
     lines = alice.get(dict(answer.context["files"])["jsonl"]).getvalue().decode().splitlines()
     assert {json.loads(line)["act"] for line in lines} == found
 
@@ -553,11 +553,11 @@ def test_acts_are_found_and_downloaded_with_the_same_filters(
 def test_the_log_is_paged_and_names_people(alice: Client, acts: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentloop.audit_pages.PAGE", 2)
     first = alice.get("/p/acme/settings/audit/?act=key")
-    assert [label for _, label in first.context["rows"]] == ["AgentLoop", "alice@example.com"]
+    assert [label for _, label, _ in first.context["rows"]] == ["AgentLoop", "alice@example.com"]
     whole, path = [], "/p/acme/settings/audit/"
     while path:
         answer = alice.get(path)
-        whole += [entry.pk for entry, _ in answer.context["rows"]]
+        whole += [entry.pk for entry, _, _ in answer.context["rows"]]
         path = f"/p/acme/settings/audit/?{answer.context['further']}" if answer.context["further"] else ""
     assert whole == list(AuditEntry.objects.order_by("-id").values_list("pk", flat=True))
 
