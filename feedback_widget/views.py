@@ -87,7 +87,7 @@ def _check_size(request: HttpRequest) -> None:
 
 
 def _stamp(link: Link) -> str:
-    return _stamps.sign(f"{link.identity.hex()[:16]}.{time.time():.2f}")
+    return _stamps.sign(f"{link.identity.hex()[:16]}.{int(time.time() * 1000)}")
 
 
 def _check_pace(link: Link, stamp: str | None) -> None:
@@ -98,5 +98,5 @@ def _check_pace(link: Link, stamp: str | None) -> None:
         identity, _, at = _stamps.unsign(stamp).partition(".")
     except BadSignature as error:
         raise TooQuick from error
-    if identity != link.identity.hex()[:16] or time.time() - float(at) < QUICKEST_SECONDS:
+    if identity != link.identity.hex()[:16] or time.time() - int(at) / 1000 < QUICKEST_SECONDS:
         raise TooQuick
