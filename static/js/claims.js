@@ -39,7 +39,7 @@ export function release(work, { leaving = false } = {}) {
   work.dataset.acted = "";
   const body = { claim_token: token, leaving: "true" };
   if (leaving) sendLast(form.dataset.release, body);
-  else send(form.dataset.release, body, { keepalive: true }).catch(() => {});
+  else send(form.dataset.release, body).catch(() => {});
 }
 
 // What was written stays where it is, and without its token it can still be sent while nobody else has the turn.

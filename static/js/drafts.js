@@ -48,5 +48,5 @@ export function keep(form, { leaving = false } = {}) {
   if (!state.isDirty) return;
   state.isDirty = false;
   if (leaving) sendLast(form.dataset.draft, new FormData(form));
-  else send(form.dataset.draft, new FormData(form), { keepalive: true }).catch(() => {});
+  else send(form.dataset.draft, new FormData(form)).catch(() => {});
 }

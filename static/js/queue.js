@@ -86,7 +86,8 @@ function prefetchSoon() {
 }
 
 function prefetch() {
-  if (next || fetching || document.hidden) return;
+  // An act that is under way without a next turn brings one along; two at once would come in any order.
+  if (next || fetching || document.hidden || desk().getAttribute("aria-busy") === "true") return;
   fetching = send(list().dataset.nextUrl, {}).then(async (answer) => {
     const work = answer.ok ? pieces(await answer.text()).querySelector("#work") : null;
     if (work?.dataset.turn) {
@@ -139,7 +140,7 @@ async function act(form, submitter) {
   const shown = takeNext();
   if (shown) show(shown);
   else work.setAttribute("aria-busy", "true");
-  const answer = await send(url, body, shown ? { headers: { "X-Has-Next": "true" } } : {}).catch(() => null);
+  const answer = await send(url, body, shown ? { "X-Has-Next": "true" } : {}).catch(() => null);
   work.removeAttribute("aria-busy");
   if (!answer?.ok) return await failed(work, shown, answer);
   const said = pieces(await answer.text());
@@ -179,6 +180,7 @@ async function failed(work, shown, answer) {
   }
   if (shown && desk() === shown) {
     shown.dataset.waiting = "";
+    if (next) release(next);
     next = shown;
     show(work);
   }

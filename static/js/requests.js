@@ -4,12 +4,16 @@ const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFT
 
 const SIGNED_OUT = '<div class="notice error" data-notice><p>You are signed out. Sign in in another tab and try once more: nothing is lost here.</p></div>';
 
-export async function send(url, body, { headers = {}, keepalive = false } = {}) {
+// Browsers finish a request of this size for a page that is gone.
+const MOST_KEPT_ALIVE = 60_000;
+
+export async function send(url, body, headers = {}) {
+  const said = new URLSearchParams(body);
   const answer = await fetch(url, {
     method: "POST",
-    body: new URLSearchParams(body),
+    body: said,
     headers: { "HX-Request": "true", "X-CSRFToken": csrf(), ...headers },
-    keepalive,
+    keepalive: said.toString().length < MOST_KEPT_ALIVE,
   });
   // None of what is sent here is answered with a redirect, but by the door.
   return answer.redirected ? new Response(SIGNED_OUT, { status: 401 }) : answer;
