@@ -73,7 +73,10 @@ def test_most_requests_ask_nobody(name: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_lease_never_gives_more_than_the_burst(name: str) -> None:
-    assert taken(name, 1000, 3, 4) == 3
+    begun = time.monotonic()
+    passed = taken(name, 1000, 3, 20)
+    # What time gave back meanwhile counts too: a machine may be slow between two tries.
+    assert 3 <= passed <= 3 + 1000 * (time.monotonic() - begun)
 
 
 def test_a_refusal_is_remembered_for_as_long_as_it_holds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
