@@ -23,6 +23,7 @@ urlpatterns = [
     path("p/<slug:project>/", include(api)),
     path("", overview.overview, name="overview"),
     path("p/<slug:project>/", include(review.urls.pages)),
+    path("p/<slug:project>/", include(routing.urls.pages)),
     path("p/<slug:project>/", overview.project_overview, name="project_overview"),
     path("theme/", theme.set_theme, name="theme"),
     path("accounts/", include(agentloop.account_urls)),

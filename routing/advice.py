@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -64,7 +64,7 @@ def policy(
     goal = look(project, goal_name, pipeline=pipeline, window_hours=window_hours)
     wishes = goal.wishes(constraints=constraints)
     contenders = with_chances(goal, wishes, pipeline)
-    advised = recommend(contenders, constraints, aim)
+    advised = recommend(contenders, wishes.constraints, aim)
     figures = {one.path_id: one.figures for one in contenders}
     best = next((path for path in goal.paths if path.id.hex == advised.path_id), None)
     ranked = [path for key in advised.ranked for path in goal.paths if path.id.hex == key]
@@ -161,7 +161,7 @@ GROUP BY 1, 2, 3
 
 
 @dataclass(slots=True)
-class _Seen:
+class Seen:
     """A path's or a goal's sums over the window. Its later half against its former gives the trend."""
 
     samples: int = 0
@@ -192,11 +192,11 @@ def insights(
     window_hours = min(max(1.0, window_hours), MOST_WINDOW_HOURS)
     goals = _goals(project, goal_name)
     given = {"project": project.id, "goals": list(goals), "pipeline": pipeline}
-    seen = _seen(given, window_hours)
+    seen = seen_in_window(given, window_hours)
     paths = look_at_paths(project, list(goals), pipeline=pipeline)
     drifts = _drifts(project, window_hours)
     found = [
-        goal_insight(_report(goal, name, pipeline, seen, paths.get(goal, ()), drifts)) for goal, name in goals.items()
+        goal_insight(report_of(goal, name, pipeline, seen, paths.get(goal, ()), drifts)) for goal, name in goals.items()
     ]
     for path in (path for goal in found for path in goal["paths"]):
         path["last_outcome_at"] = _as_time(path["last_outcome_at"])
@@ -226,13 +226,13 @@ def _goals(project: Project, goal_name: str) -> dict[UUID, str]:
     return dict(rows)
 
 
-def _seen(given: Mapping[str, Any], window_hours: float) -> dict[tuple[UUID, UUID], _Seen]:
+def seen_in_window(given: Mapping[str, Any], window_hours: float) -> dict[tuple[UUID, UUID], Seen]:
     now = time.time()
     halves = {"from": window_start(window_hours, now), "half": window_start(window_hours / 2, now)}
-    found: dict[tuple[UUID, UUID], _Seen] = {}
+    found: dict[tuple[UUID, UUID], Seen] = {}
     for row in run(_BUCKETS_SQL, {**given, **halves}):
         goal, path, is_recent, samples, successes, rated, counts, failures, cost, costs, latencies = row
-        seen = found.setdefault((goal, path), _Seen())
+        seen = found.setdefault((goal, path), Seen())
         values = Histogram(tuple(max(0.0, count) for count in counts))
         if is_recent:
             seen.recent = values
@@ -262,20 +262,20 @@ def _drifts(project: Project, window_hours: float) -> dict[UUID, dict[str, Any]]
     return {path: orjson.loads(figures) for path, figures in rows}
 
 
-def _report(
+def report_of(
     goal: UUID,
     name: str,
     pipeline: str,
-    seen: Mapping[tuple[UUID, UUID], _Seen],
+    seen: Mapping[tuple[UUID, UUID], Seen],
     views: Iterable[PathView],
     drifts: Mapping[UUID, Mapping[str, Any]],
 ) -> GoalReport:
-    whole = seen.get((goal, WHOLE_GOAL), _Seen())
-    paths = tuple(_path_report(path, seen.get((goal, path.id), _Seen()), drifts.get(path.id)) for path in views)
+    whole = seen.get((goal, WHOLE_GOAL), Seen())
+    paths = tuple(_path_report(path, seen.get((goal, path.id), Seen()), drifts.get(path.id)) for path in views)
     return GoalReport(name, whole.window, paths, pipeline or None, whole.recent, whole.earlier)
 
 
-def _path_report(path: PathView, seen: _Seen, drift: Mapping[str, Any] | None) -> PathReport:
+def _path_report(path: PathView, seen: Seen, drift: Mapping[str, Any] | None) -> PathReport:
     return PathReport(
         path_id=path.shown_id,
         model_id=path.model,
@@ -308,6 +308,7 @@ def state_snapshot(project: Project, goal_name: str, *, pipeline: str = "") -> d
         "mode": goal.mode,
         "pinned_path_id": shown("path", goal.pinned) if goal.pinned else None,
         "config": dict(goal.config),
+        "constraints": {name: bound for name, bound in asdict(goal.constraints).items() if bound is not None},
         "idle_share": IDLE_SHARE,
         "tries_kept": TRIES_KEPT,
         "paths": paths,

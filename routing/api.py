@@ -85,7 +85,16 @@ def path_shape(path: Path, goal: str) -> dict[str, Any]:
 
 def goal_shape(goal: Goal) -> dict[str, Any]:
     pinned = Path(id=goal.pinned_path_id).shown_id if goal.pinned_path_id else None
-    names = ("description", "mode", "half_life_hours", "auto_explore", "max_untested", "bounds", *paths.CONFIG)
+    names = (
+        "description",
+        "mode",
+        "half_life_hours",
+        "constraints",
+        "auto_explore",
+        "max_untested",
+        "bounds",
+        *paths.CONFIG,
+    )
     return {
         "goal": goal.name,
         **{name: getattr(goal, name) for name in names},

@@ -73,7 +73,8 @@ class Decided:
 
 
 def decide(project: Project, asked: Asked, *, dry_run: bool = False) -> Decided:
-    """One decision. Two queries: the goal with its paths and states, and the decision's row.
+    """One decision. Two queries: the goal with its paths and states, and the decision's row. One more where only the
+    goal asks for constraints, whose figures then have to be looked up.
 
     Candidates that no path of the goal has are registered first, which a dry run leaves out.
     """
@@ -87,6 +88,9 @@ def decide(project: Project, asked: Asked, *, dry_run: bool = False) -> Decided:
 def _goal_with_candidates(project: Project, asked: Asked, *, dry_run: bool) -> GoalView:
     window = asked.window_hours if asked.constraints else None
     goal = look(project, asked.goal, pipeline=asked.pipeline, window_hours=window)
+    if window is None and goal.constraints:
+        window = asked.window_hours
+        goal = look(project, asked.goal, pipeline=asked.pipeline, window_hours=window)
     there = {path.model for path in goal.paths}
     missing = [model for model in asked.models or () if model not in there]
     if not missing or dry_run:
@@ -101,7 +105,7 @@ def _decided(goal: GoalView, asked: Asked) -> Decided:
     wishes = goal.wishes(risk=asked.risk, models=models, constraints=asked.constraints)
     contenders = (
         with_chances(goal, wishes, asked.pipeline)
-        if asked.constraints.min_confidence is not None
+        if wishes.constraints.min_confidence is not None
         else [path.contender for path in goal.paths]
     )
     best = chances_of(goal, wishes, asked.pipeline, contenders) if contenders else {}

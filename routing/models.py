@@ -72,6 +72,8 @@ class Goal(models.Model):
     mode = models.CharField(max_length=10, choices=Mode, default=Mode.APPLY)
     pinned_path_id = models.UUIDField(null=True)
     half_life_hours = models.FloatField(null=True)
+    # What every decision of the goal must keep, beside what its request asks for: {"max_cost_usd": 0.02}
+    constraints = models.JSONField(default=dict, db_default={})
     auto_explore = models.BooleanField(default=False)
     max_untested = models.IntegerField(default=3)
     # {"temperature": {"low": 0, "high": 1, "whole": false}}
@@ -199,6 +201,9 @@ class LedgerRow(models.Model):
         indexes = [
             models.Index(fields=["project", "trace_id", "goal"], name="evidence_of_trace"),
             models.Index(fields=["project", "ref"], condition=~Q(ref=""), name="evidence_by_ref"),
+            models.Index(
+                fields=["project", "goal", "occurred_at"], condition=Q(source="review"), name="evidence_of_reviewers"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -204,6 +204,8 @@ def _goal_columns(project: Project, name: str, changes: Mapping[str, Any]) -> di
         columns["pinned_path_id"] = _pinned_path(project, name, changes["pinned_path_id"])
     if "half_life_hours" in changes:
         columns["half_life_hours"] = _half_life(changes["half_life_hours"])
+    if "constraints" in changes:
+        columns["constraints"] = checked_constraints(changes["constraints"])
     if "auto_explore" in changes:
         if not isinstance(changes["auto_explore"], bool):
             raise BadField("auto_explore", "takes true or false.")
@@ -233,6 +235,27 @@ def _half_life(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.1 <= value <= 100_000:
         raise BadField("half_life_hours", "takes a number from 0.1 to 100000, or null for no decay.")
     return float(value)
+
+
+_CONSTRAINTS: dict[str, tuple[float, float]] = {
+    "max_cost_usd": (0, 1_000_000),
+    "max_latency_ms": (0, 86_400_000),
+    "min_quality": (0, 1),
+    "min_confidence": (0, 1),
+    "max_risk": (0, 1),
+}
+
+
+def checked_constraints(given: Any) -> dict[str, float]:
+    """`{"max_cost_usd": 0.02}`; what is null is no constraint."""
+    if not isinstance(given, dict) or not set(given) <= set(_CONSTRAINTS):
+        raise BadField("constraints", f"takes an object of {', '.join(_CONSTRAINTS)}.")
+    for name, value in given.items():
+        low, high = _CONSTRAINTS[name]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (is_number and low <= value <= high):
+            raise BadField(name, f"takes a number from {low:g} to {high:g}.")
+    return {name: float(value) for name, value in given.items() if value is not None}
 
 
 def checked_bounds(given: Any) -> dict[str, Any]:

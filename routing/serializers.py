@@ -119,6 +119,9 @@ class GoalIn(s.Serializer[Any]):
     mode = s.ChoiceField(Mode.choices, required=False)
     pinned_path_id = s.CharField(required=False, allow_null=True)
     half_life_hours = s.FloatField(required=False, allow_null=True)
+    constraints = s.DictField(
+        required=False, help_text='What every decision must keep, such as {"max_cost_usd": 0.02, "min_quality": 0.7}'
+    )
     auto_explore = s.BooleanField(required=False)
     max_untested = s.IntegerField(required=False)
     bounds = s.DictField(required=False, help_text='{"temperature": {"low": 0, "high": 1, "whole": false}}')
@@ -275,6 +278,7 @@ class StateOut(s.Serializer[Any]):
     mode = s.ChoiceField(Mode.choices)
     pinned_path_id = s.CharField(allow_null=True)
     config = s.DictField()
+    constraints = s.DictField()
     idle_share = s.FloatField()
     tries_kept = s.IntegerField()
     paths = s.ListField(child=s.DictField())

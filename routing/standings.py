@@ -15,7 +15,7 @@ from agentloop.models import Project
 from agentloop.sql import run
 from routing.engine import sketch
 from routing.engine.change import carried, doubt
-from routing.engine.choice import Chance, Constraints, Contender, Figures, Risk, Standing, chances
+from routing.engine.choice import UNCONSTRAINED, Chance, Constraints, Contender, Figures, Risk, Standing, chances
 from routing.engine.choice import Terms as Wishes
 from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram
 from routing.engine.posterior import BORROWED_WORTH, Posterior, believe, borrowed, pipeline_backing
@@ -72,6 +72,7 @@ class GoalView:
     mode: str
     pinned: UUID | None
     paths: tuple[PathView, ...]
+    constraints: Constraints = UNCONSTRAINED
 
     def wishes(
         self,
@@ -81,7 +82,7 @@ class GoalView:
         constraints: Constraints | None = None,
     ) -> Wishes:
         return Wishes(
-            constraints=constraints or Constraints(),
+            constraints=self.constraints.and_also(constraints or UNCONSTRAINED),
             models=models,
             risk=risk,
             exploration_rate=self.config["exploration_rate"],
@@ -130,7 +131,8 @@ WITH signed AS MATERIALIZED (
     {joins}
     GROUP BY goal.*, fallback.*
 )
-SELECT asked.signature, goal.name, {goal}, goal.mode, goal.pinned_path_id, {path}, {whole}, {own}, {window}
+SELECT asked.signature, goal.name, {goal}, goal.mode, goal.pinned_path_id, goal.constraints::text,
+    {path}, {whole}, {own}, {window}
 FROM (SELECT CASE WHEN signature <> %(known)s THEN %(goal)s::uuid END AS id, signature FROM signed) AS asked
 {joins}
 {window_join}
@@ -215,9 +217,10 @@ def _goal_view(key: UUID, name: str, pipeline: str, rows: Sequence[Sequence[Any]
     first = rows[0][1:]
     given = dict(zip(CONFIG, first[1 : 1 + len(CONFIG)], strict=True))
     config = {name: default if given[name] is None else given[name] for name, default in DEFAULTS.items()}
-    mode, pinned = first[1 + len(CONFIG) : 3 + len(CONFIG)]
+    mode, pinned, constraints = first[1 + len(CONFIG) : 4 + len(CONFIG)]
     read = [_read(row[_FIRST:], pipeline, now) for row in rows if row[_FIRST] is not None]
-    return GoalView(key, name, first[0] is not None, config, mode or "apply", pinned, _views(read))
+    kept = Constraints(**orjson.loads(constraints)) if constraints else UNCONSTRAINED
+    return GoalView(key, name, first[0] is not None, config, mode or "apply", pinned, _views(read), kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +245,8 @@ class _Read:
 
 
 _PATH, _STATE_SIZE = 14, 7
-# Where a row's path begins, after the signature, the goal's name, its settings, its mode and pin.
-_FIRST = 4 + len(CONFIG)
+# Where a row's path begins, after the signature, the goal's name, its settings, its mode, pin and constraints.
+_FIRST = 5 + len(CONFIG)
 _HALF_LIFE = _FIRST + 12
 
 

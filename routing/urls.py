@@ -1,8 +1,9 @@
-"""The routing side's paths. `api` stands at the root and below `/p/<project>/`."""
+"""The routing side's paths. `api` stands at the root and below `/p/<project>/`, `pages` below the latter alone."""
 
 from django.urls import path
 
 from routing import api as views
+from routing import goal_pages, goal_settings_pages
 
 api = [
     path("api/v1/routing/decide", views.DecideView.as_view(), name="decide"),
@@ -29,4 +30,12 @@ api = [
     path("api/health", views.HealthView.as_view(), name="routing_health"),
     path("api/ingest", views.EventsView.as_view(), name="ingest"),
     path("api/v1/traces", views.TracesView.as_view(), name="traces"),
+]
+
+pages = [
+    path("goals/", goal_pages.project_goals, name="project_goals"),
+    path("goals/<str:goal_key>/", goal_pages.project_goals_goal, name="project_goals_goal"),
+    path("goals/<str:goal_key>/log/", goal_pages.project_goals_log, name="project_goals_log"),
+    path("goals/<str:goal_key>/settings/", goal_settings_pages.project_goals_settings, name="project_goals_settings"),
+    path("goals/<str:goal_key>/preview/", goal_settings_pages.project_goals_preview, name="project_goals_preview"),
 ]

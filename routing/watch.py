@@ -5,7 +5,7 @@ Everything here is safe to run twice and beside itself: a goal is watched under 
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,7 @@ from agentloop.sql import run
 from routing.advice import insights
 from routing.engine.change import Alarm, Detector, Run, alarm, observe, regimes_after, restarted
 from routing.engine.choice import Standing
-from routing.engine.explore import Bounds, Trial, propose
+from routing.engine.explore import Bounds, Proposal, Trial, propose
 from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram, merged
 from routing.engine.rollback import Change, Move, Watched, watch
 from routing.evidence import BUCKETS_SQL, FIRST_REPORTS_LAST_S, make_paths, reckon
@@ -221,7 +221,25 @@ def _judge(project: Project, goal: Goal, now: float) -> int:
     """Rolls back what is surely worse by its sources' first reports and not cleared by what is known now; puts
     back what recovered. Answers how many paths changed."""
     paths = list(Path.objects.of(project).filter(goal=goal).exclude(status=PathStatus.DISABLED).order_by("id"))
-    config = look(project, goal.name).config
+    due, places = _due(project, goal, paths, look(project, goal.name).config, now)
+    by_id = {path.id.hex: path for path in paths}
+    for change in due:
+        _change(project, goal, by_id[change.path_id], change, places[by_id[change.path_id].id], now)
+    return len(due)
+
+
+def rollbacks_under(
+    project: Project, goal: Goal, config: Mapping[str, Any], *, now: float | None = None
+) -> list[Change]:
+    """The paths that the watch would roll back by these settings at its next look. Three queries; changes nothing."""
+    active = list(Path.objects.of(project).filter(goal=goal, status=PathStatus.ACTIVE).order_by("id"))
+    return _due(project, goal, active, config, time.time() if now is None else now)[0]
+
+
+def _due(
+    project: Project, goal: Goal, paths: Sequence[Path], config: Mapping[str, Any], now: float
+) -> tuple[list[Change], dict[UUID, int]]:
+    """The changes that are due, and the window that each path was judged on."""
     needed = config["min_samples_before_exploit"]
     first, known = _first_windows(project, goal, now), _known_windows(project, goal, now)
     places = {path.id: first.get(path.id, _Windows()).shortest(needed) for path in paths}
@@ -235,10 +253,7 @@ def _judge(project: Project, goal: Goal, now: float) -> int:
     both = {change.path_id for change in by_knowledge if change.move is Move.ROLL_BACK}
     due = [change for change in by_reports if change.move is Move.ROLL_BACK and change.path_id in both]
     due += [change for change in by_knowledge if change.move is not Move.ROLL_BACK]
-    by_id = {path.id.hex: path for path in paths}
-    for change in due:
-        _change(project, goal, by_id[change.path_id], change, places[by_id[change.path_id].id], now)
-    return len(due)
+    return due, places
 
 
 _CLASS = "CASE " + " ".join(f"WHEN age < {age} THEN {place}" for place, age in enumerate(AGES)) + " END"
@@ -392,18 +407,24 @@ def explore_goal(project: Project, goal: Goal) -> int:
     """Registers the engine's proposals as paths. Under the goal's lock, so that two runs don't exceed the bound."""
     with transaction.atomic():
         goal = Goal.objects.select_for_update().get(id=goal.id)
-        paths = {path.id: path for path in Path.objects.of(project).filter(goal=goal)}
-        trials = [_trial(path, seen) for path, seen in _evidence_of(project, goal, paths).items()]
-        bounds = {name: Bounds(one["low"], one["high"], one["whole"]) for name, one in goal.bounds.items()}
-        found = propose([trial for trial in trials if trial], bounds, max_untested=goal.max_untested)
         rows = {}
-        for one in found:
+        for one in proposals_under(project, goal, goal.bounds, goal.max_untested):
             row = NewPath(one.model, one.tools, one.params, origin=Origin.AUTO_EXPLORE).row(goal.id)
             rows[row["id"]] = (row, one)
         made = make_paths(project, [row for row, _ in rows.values()])
         for path in Path.objects.of(project).filter(id__in=made):
             note_change(path, "propose", f"{rows[path.id][1].param}: {rows[path.id][1].reason}")
     return len(made)
+
+
+def proposals_under(
+    project: Project, goal: Goal, bounds: Mapping[str, Mapping[str, Any]], max_untested: int
+) -> list[Proposal]:
+    """The values that auto-explore would try next within these bounds. Two queries; changes nothing."""
+    paths = {path.id: path for path in Path.objects.of(project).filter(goal=goal)}
+    trials = [_trial(path, seen) for path, seen in _evidence_of(project, goal, paths).items()]
+    within = {name: Bounds(one["low"], one["high"], one["whole"]) for name, one in bounds.items()}
+    return propose([trial for trial in trials if trial], within, max_untested=max_untested)
 
 
 def _evidence_of(project: Project, goal: Goal, paths: Mapping[UUID, Path]) -> dict[Path, Histogram]:

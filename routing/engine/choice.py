@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from random import Random
@@ -76,6 +76,16 @@ class Constraints:
     def __bool__(self) -> bool:
         return any(getattr(self, f.name) is not None for f in fields(self))
 
+    def and_also(self, other: Constraints) -> Constraints:
+        """What keeps both: of two bounds the stricter one."""
+        return Constraints(
+            max_cost_usd=_either(min, self.max_cost_usd, other.max_cost_usd),
+            max_latency_ms=_either(min, self.max_latency_ms, other.max_latency_ms),
+            min_quality=_either(max, self.min_quality, other.min_quality),
+            min_confidence=_either(max, self.min_confidence, other.min_confidence),
+            max_risk=_either(min, self.max_risk, other.max_risk),
+        )
+
     def broken_by(self, seen: Figures) -> list[str]:
         """The constraints that a path breaks, as far as enough was observed to say so."""
         return [name for name, verdict in self.verdicts(seen) if verdict is False]
@@ -98,6 +108,11 @@ class Constraints:
         if self.max_risk is not None:
             found.append(("max_risk", _at_most(seen.risk_score, self.max_risk, seen.samples)))
         return found
+
+
+def _either(stricter: Callable[..., float], one: float | None, other: float | None) -> float | None:
+    given = [bound for bound in (one, other) if bound is not None]
+    return stricter(given) if given else None
 
 
 def _at_most(observed: float | None, bound: float, samples: float) -> bool | None:

@@ -21,6 +21,7 @@ from agentloop.ids import shown
 from agentloop.models import OutboxMessage, Project, Webhook
 from review import bulk
 from review.models import BulkAct, SavedView, Turn
+from routing.models import goal_id
 from tests.review.support import Caller, caller_for, make_project, member, settle_index
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -135,6 +136,7 @@ def acme(db: None) -> dict[str, str]:
         "member_id": str(project.members.get().pk),
         "path_id": route["path_id"],
         "goal": "acme-goal",
+        "goal_key": shown("goal", goal_id(project.id, "acme-goal")),
         "trace_id": decided["trace_id"],
         "webhook_id": shown("hook", hook.id),
         "delivery_id": shown("delivery", told.id),
