@@ -1,5 +1,6 @@
 """Ids: UUIDv7, in order of time and safe to make anywhere, shown with a prefix that says what they name."""
 
+from datetime import datetime
 from uuid import UUID
 
 from uuid_utils import uuid7
@@ -7,6 +8,11 @@ from uuid_utils import uuid7
 
 def new_id() -> UUID:
     return UUID(int=uuid7().int)
+
+
+def first_id_at(moment: datetime) -> UUID:
+    """The lowest id that can be made from then on: where an index of ids is read by time."""
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 def shown(prefix: str, value: UUID) -> str:

@@ -24,13 +24,20 @@ def verdict_given(
 
     Four queries, and one for traces whose goal the client did not name; none where nothing names an execution.
     """
+    evidence.record(project, observations(project, annotation, turn, named))
+
+
+def observations(
+    project: Project, annotation: Annotation, turn: Turn | None, named: Mapping[str, str] | None = None
+) -> list[evidence.Observation]:
+    """What a verdict says of each execution. One query, and one for traces without a goal; none without a turn."""
     if named:
         told = [(annotation.id.hex, {**dict.fromkeys(EXECUTION, ""), **named})]
     else:
         told = _told(turn) if turn is not None else []
-    executions = list(_executions(project, told, turn.goal if turn else ""))
+    executions = _executions(project, told, turn.goal if turn else "")
     said = _reading(project, annotation)
-    evidence.record(project, [_observation(annotation, said, place, one) for place, one in enumerate(executions)])
+    return [_observation(annotation, said, place, one) for place, one in enumerate(executions)]
 
 
 def verdict_changed(project: Project, annotation: Annotation) -> None:

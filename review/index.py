@@ -10,21 +10,25 @@ from django.db import transaction
 
 from agentloop.models import Project
 from agentloop.sql import run
-from review.models import Status
+from review.models import AnnotationSource, Status
 from review.words import words
 
 BATCH = 500
 # Words beyond this much text add little to a search and much to its index.
 INDEXED_TEXT = 20_000
+# A facet that says what happened on a day: `day:2026-11-21:came`. It counts in a table of its own.
+DAY = "day:"
 
 
 def facets_of(turn: Mapping[str, Any]) -> list[str]:
-    """The counters that a pending turn counts in."""
+    """What a turn counts in: its days, and while it waits everything that one may filter by."""
+    came = f"{DAY}{turn['logged_at']:%Y-%m-%d}:came"
     if turn["status"] != Status.PENDING:
-        return []
+        how = turn["rating"] or turn["status"]
+        return [came, f"{DAY}{turn['closed_at']:%Y-%m-%d}:{how}"]
     named = [f"{name}:{turn[name]}" for name in ("goal", "model", "path_id", "user_id") if turn[name]]
     signals = [f"signal:{name}"[:200] for name, value in turn["signals"].items() if value is not False]
-    return ["pending", *named, *signals, *(f"tag:{tag}" for tag in turn["tags"])]
+    return ["pending", *named, *signals, *(f"tag:{tag}" for tag in turn["tags"]), came]
 
 
 def index_stale_turns(limit: int = BATCH) -> int:
@@ -54,7 +58,8 @@ def index_stale_turns(limit: int = BATCH) -> int:
             facets = facets_of(turn) if turn else []
             change = changes.setdefault(project_id, Counter())
             change.update(facets)
-            change.subtract(known.get(turn_id, []))
+            # What happened stays counted when its turn is gone.
+            change.subtract(facet for facet in known.get(turn_id, []) if turn or not facet.startswith(DAY))
             if turn:
                 document = words(f"{turn['question'][:INDEXED_TEXT]} {turn['response'][:INDEXED_TEXT]}")
                 entries.append({"turn_id": turn_id, "project_id": project_id, "facets": facets, "document": document})
@@ -66,14 +71,26 @@ def index_stale_turns(limit: int = BATCH) -> int:
 
 
 def _turns(ids: list[UUID]) -> Iterable[dict[str, Any]]:
+    """The turns with the rating of their newest verdict, for those that one has closed."""
+    names = (
+        *("id", "status", "question", "response", "signals", "tags", "goal", "model", "path_id", "user_id"),
+        *("logged_at", "closed_at", "rating"),
+    )
     rows = run(
         """
-        SELECT id, status, question, response, signals::text, tags, goal, model, path_id, user_id
-        FROM review_turn WHERE id = ANY(%s)
+        SELECT id, status, question, response, signals::text, tags, goal, model, path_id, user_id,
+            logged_at AT TIME ZONE 'UTC', closed_at AT TIME ZONE 'UTC',
+            CASE WHEN status = 'reviewed' THEN (
+                SELECT rating FROM review_annotation AS said
+                WHERE said.project_id = turn.project_id AND said.content_hash = turn.content_hash
+                    AND said.turn_id = turn.id AND said.source <> %s
+                    AND said.retracted_at IS NULL AND said.outlived_at IS NULL
+                ORDER BY said.id DESC LIMIT 1
+            ) END
+        FROM review_turn AS turn WHERE id = ANY(%s)
         """,
-        [ids],
+        [AnnotationSource.END_USER.value, ids],
     )
-    names = ("id", "status", "question", "response", "signals", "tags", "goal", "model", "path_id", "user_id")
     for row in rows:
         turn = dict(zip(names, row, strict=True))
         yield {**turn, "signals": orjson.loads(turn["signals"])}
@@ -95,15 +112,26 @@ def _keep_entries(entries: list[dict[str, Any]]) -> None:
 def change_counters(project_id: UUID, change: Mapping[str, int]) -> None:
     """Adds to the counters, in the order of their names, so that two writers never deadlock over them."""
     amounts = [{"facet": facet, "amount": amount} for facet, amount in sorted(change.items()) if amount]
-    if amounts:
+    of_days = [one for one in amounts if one["facet"].startswith(DAY)]  # type: ignore[attr-defined]
+    if len(of_days) < len(amounts):
         run(
             """
             INSERT INTO review_turncounter (project_id, facet, count)
             SELECT %s, facet, amount FROM json_to_recordset(%s::json) AS given(facet text, amount bigint)
-            ORDER BY facet
+            WHERE NOT starts_with(facet, 'day:') ORDER BY facet
             ON CONFLICT (project_id, facet) DO UPDATE SET count = review_turncounter.count + excluded.count
             """,
             [project_id, orjson.dumps(amounts).decode()],
+        )
+    if of_days:
+        run(
+            """
+            INSERT INTO review_daycount (project_id, day, name, count)
+            SELECT %s, split_part(facet, ':', 2)::date, split_part(facet, ':', 3), amount
+            FROM json_to_recordset(%s::json) AS given(facet text, amount bigint) ORDER BY facet
+            ON CONFLICT (project_id, day, name) DO UPDATE SET count = review_daycount.count + excluded.count
+            """,
+            [project_id, orjson.dumps(of_days).decode()],
         )
 
 
@@ -115,7 +143,8 @@ def reconcile_counters(project: Project) -> dict[str, int]:
         counted = dict(
             run(
                 """
-                SELECT facet, count(*) FROM review_turnindex, unnest(facets) AS facet WHERE project_id = %s GROUP BY 1
+                SELECT facet, count(*) FROM review_turnindex, unnest(facets) AS facet
+                WHERE project_id = %s AND NOT starts_with(facet, 'day:') GROUP BY 1
                 """,
                 [project.id],
             )

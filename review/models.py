@@ -370,6 +370,12 @@ class Annotation(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["project", "id"], name="annotation_by_time"),
+            # The team's own verdicts that stand, the newest first, past any number of end users' words.
+            models.Index(
+                fields=["project", "-id"],
+                condition=~Q(source="end_user") & Q(retracted_at=None, outlived_at=None),
+                name="annotation_of_team",
+            ),
             models.Index(fields=["project", "user_id"], condition=~Q(user_id=""), name="annotation_user"),
             models.Index(fields=["project", "content_hash"], name="annotation_by_content"),
             models.Index(fields=["memory"], condition=Q(memory__isnull=False), name="annotation_of_memory"),
@@ -474,6 +480,25 @@ class ExpiredCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.goal} {self.signal}: {self.count}"
+
+
+class DayCount(models.Model):
+    """What happened on a day: turns that `came`, and those closed as `correct`, `partial`, `incorrect`, `dismissed`.
+
+    Kept by the worker beside the counters. What happened stays counted when its turn is gone.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project, db_index=False)
+    day = models.DateField()
+    name = models.CharField(max_length=10)
+    count = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "day", "name"], name="count_of_a_day")]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.name}: {self.count}"
 
 
 class SettledWith(models.Model):

@@ -30,11 +30,11 @@ def weights_of(project: Project) -> dict[str, float]:
 
 def signal_reasons(signals: Mapping[str, Any], weights: Mapping[str, float], default_weight: float) -> dict[str, float]:
     """Each signal's points: `{"thumbs_down": 5.0, "confidence": 1.77}`. Signals that add nothing are left out."""
-    points = ((name, weights.get(name, default_weight) * _strength(name, value)) for name, value in signals.items())
+    points = ((name, weights.get(name, default_weight) * strength(name, value)) for name, value in signals.items())
     return {name: rounded for name, amount in points if amount and (rounded := round(amount, 3))}
 
 
-def _strength(name: str, value: Any) -> float:
+def strength(name: str, value: Any) -> float:
     """How much of its weight a signal's value counts: true is 1, a number scales it, up to a cap."""
     if value is True or value is False:
         return float(value)

@@ -573,17 +573,22 @@ def check_hold(turn: Turn, actor: Actor, token: int | None) -> None:
 
 def _act(turn: Turn, actor: Actor, name: str, details: dict[str, Any] | None = None, **changes: Any) -> Done:
     """Changes a locked turn and records the act with the state before it."""
-    before = {field: getattr(turn, field) for field in STATE}
     act = QueueAct.objects.create(
         project_id=turn.project_id,
         subject_id=turn.id,
         actor=actor.ref,
         act=name,
-        before={field: value.isoformat() if isinstance(value, datetime) else value for field, value in before.items()},
+        before=state_of(turn),
         details=details or {},
     )
     _change(turn, **changes)
     return Done(turn, act)
+
+
+def state_of(turn: Turn) -> dict[str, Any]:
+    """What acts change of a turn, as an act keeps it."""
+    state = {field: getattr(turn, field) for field in STATE}
+    return {field: value.isoformat() if isinstance(value, datetime) else value for field, value in state.items()}
 
 
 def _change(turn: Turn, **changes: Any) -> None:
@@ -596,11 +601,16 @@ def _change(turn: Turn, **changes: Any) -> None:
 
 
 def mark_stale(turn: Turn) -> None:
-    """The counters and the text index take up this turn again. A mark that is there is locked; see intake."""
+    """The counters and the text index take up this turn again."""
+    mark_stale_id(turn.project_id, turn.id)
+
+
+def mark_stale_id(project_id: UUID, turn_id: UUID) -> None:
+    """The same for a turn that nobody needs to read. A mark that is there is locked; see intake."""
     run(
         """
         INSERT INTO review_staleturn (turn_id, project_id) VALUES (%s, %s)
         ON CONFLICT (turn_id) DO UPDATE SET project_id = excluded.project_id
         """,
-        [turn.id, turn.project_id],
+        [turn_id, project_id],
     )

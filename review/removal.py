@@ -50,7 +50,8 @@ versions AS (DELETE FROM review_annotationversion AS t USING annotations WHERE t
 index AS (DELETE FROM review_turnindex AS t USING doomed WHERE t.turn_id = doomed.id RETURNING t.facets),
 counters AS (
     INSERT INTO review_turncounter (project_id, facet, count)
-    SELECT %(project)s, facet, -count(*) FROM index, unnest(index.facets) AS facet GROUP BY facet ORDER BY facet
+    SELECT %(project)s, facet, -count(*) FROM index, unnest(index.facets) AS facet
+    WHERE NOT starts_with(facet, 'day:') GROUP BY facet ORDER BY facet
     ON CONFLICT (project_id, facet) DO UPDATE SET count = review_turncounter.count + excluded.count
 )
 {also}

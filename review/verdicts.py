@@ -28,7 +28,16 @@ from review.models import (
     Skip,
     Turn,
 )
-from review.queue import against_new_twins, check_hold, close_reviewed, find_turn, restore, save_draft, untag
+from review.queue import (
+    against_new_twins,
+    check_hold,
+    close_reviewed,
+    find_turn,
+    mark_stale_id,
+    restore,
+    save_draft,
+    untag,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +301,9 @@ def _rewrite(annotation: Annotation, actor: Actor, columns: Mapping[str, Any]) -
     annotation.version = AnnotationVersion.objects.filter(annotation_id=annotation.id).count() + 1
     annotation.save()
     _keep_version(annotation, actor)
+    if annotation.turn_id is not None:
+        # Its day counts the rating that stands.
+        mark_stale_id(annotation.project_id, annotation.turn_id)
     vanished = memories.forget(annotation)
     return memories.remember(annotation.project, annotation, vanished)
 

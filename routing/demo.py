@@ -137,18 +137,26 @@ class Execution:
     success: bool
 
 
-def demo_goals(project: Project, seed: int = 1, now: datetime | None = None) -> list[Execution]:
+def demo_goals(
+    project: Project, seed: int = 1, now: datetime | None = None, *, reviewed: bool = True
+) -> list[Execution]:
     """Fills a project with several goals over the two weeks before `now`; answers their executions, in order.
 
+    Without reviewers' words where it is not to be `reviewed`: whoever tells of turns and verdicts adds their own.
     In a few seconds, for a project that has none of them yet. One path degrades and is rolled back, one recovers,
     one goal only observes, one has hardly begun.
     """
     now = now or datetime.now(UTC)
-    run = [one for task in _TASKS for one in _live(project, task, Random(f"{seed} {task.goal}"), now)]  # noqa: S311
+    silent = frozenset[Source]() if reviewed else frozenset({Source.REVIEW})
+    run = [
+        one
+        for task in _TASKS
+        for one in _live(project, task, Random(f"{seed} {task.goal}"), now, silent)  # noqa: S311 - a story
+    ]
     return sorted(run, key=lambda one: one.at)
 
 
-def _live(project: Project, task: _Task, rng: Random, now: datetime) -> Iterator[Execution]:
+def _live(project: Project, task: _Task, rng: Random, now: datetime, silent: frozenset[Source]) -> Iterator[Execution]:
     """One goal's two weeks: a day is chosen and reported, then the watch looks at it as if it were then."""
     registry.change_goal(project, task.goal, {"description": task.description, **task.settings})
     for way in task.ways:
@@ -157,7 +165,7 @@ def _live(project: Project, task: _Task, rng: Random, now: datetime) -> Iterator
     moment = begun + timedelta(days=task.begins)
     while moment < now:
         until = min(now, moment + STEP)
-        yield from _day(project, task, rng, moment, until, (moment - begun) / timedelta(days=1))
+        yield from _day(project, task, rng, moment, until, (moment - begun) / timedelta(days=1), silent)
         watch_goal(project, goal_id(project.id, task.goal), lag_s=0.0, now=until.timestamp())
         _date_back(project, task.goal, until)
         moment = until
@@ -175,7 +183,13 @@ def _date_back(project: Project, goal: str, at: datetime) -> None:
 
 
 def _day(
-    project: Project, task: _Task, rng: Random, begin: datetime, until: datetime, day: float
+    project: Project,
+    task: _Task,
+    rng: Random,
+    begin: datetime,
+    until: datetime,
+    day: float,
+    silent: frozenset[Source],
 ) -> Iterator[Execution]:
     goal = look(project, task.goal)
     by_id = {path.id.hex: path for path in goal.paths}
@@ -189,7 +203,7 @@ def _day(
         taken = path if goal.mode == "apply" else goal.paths[0]
         one = _execution(project, task, taken, rng, at, day)
         decisions.append(_decision(project, goal, one, choice, path, taken))
-        said += _evidence(one, _way_of(task, taken), task, rng, until)
+        said += [row for row in _evidence(one, _way_of(task, taken), task, rng, until) if row.source not in silent]
         spans.append(_span(one, _way_of(task, taken), rng))
         done.append(one)
     Decision.objects.bulk_create(decisions, ignore_conflicts=True)

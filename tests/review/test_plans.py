@@ -48,6 +48,17 @@ SELECT project_id, unnest(facets), count(*) FROM indexed GROUP BY 1, 2
 """
 
 
+# Nearly all of what is said is said by end users.
+SAY = """
+INSERT INTO review_annotation (id, project_id, turn_id, question, response, source, author, author_label, rating,
+    correction, root_cause, failure_category, tags, comment, scores, metadata, user_id, goal, model, path_id,
+    pipeline_id, trace_id, draw, version, created_at, updated_at)
+SELECT gen_random_uuid(), %s, id, '', '', CASE WHEN row_number() OVER () %% 100 = 0 THEN 'reviewer' ELSE 'end_user' END,
+    'system', '', 'correct', '', '', '', '{}', '', '{}', '{}', '', '', '', '', '', '', '', 1, now(), now()
+FROM review_turn
+"""
+
+
 class Plans:
     """Explains each statement of the review side before it is run."""
 
@@ -145,12 +156,26 @@ def test_hot_queries_use_their_indexes(full: Project, plans: Plans) -> None:
     indexes, waiting = planned(lambda: figures.pending_count(full))
     assert "turn_by_expiry" in indexes
     assert waiting == Turn.objects.of(full).pending().count()
+    indexes, standing = planned(lambda: figures.standing(full))
+    assert {"turn_by_expiry", "turn_held", "turn_escalated"} <= indexes
+    assert sum(standing.due) == 0
     indexes, owed = planned(backlog.backlog)
     assert "turn_by_expiry" in indexes
     assert (owed.pending, owed.unswept) == (45_000, 500)
     assert planned(lambda: removal.sweep_expired(full, limit=100))[0] >= {"turn_by_expiry", "review_turn_pkey"}
     full.settings = {"retention_days": 100}
     assert planned(lambda: removal.end_retention(full))[0] >= {"turn_closed"}
+
+
+def test_the_overview_reads_the_teams_own_verdicts_alone(full: Project, plans: Plans) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(SAY, [full.id])
+        cursor.execute("ANALYZE review_annotation")
+    for work in (lambda: figures.recently_judged(full), lambda: figures.my_day(full, SYSTEM)):
+        plans.nodes.clear()
+        work()
+        assert "annotation_of_team" in plans.indexes
+        assert {node.get("Relation Name") for node in plans.nodes if node["Node Type"] == "Seq Scan"} <= {None}
 
 
 def test_logging_reads_its_twins_alone(full: Project, plans: Plans) -> None:

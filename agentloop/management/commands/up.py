@@ -2,7 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +15,11 @@ from agentloop.embedded import EmbeddedError
 from agentloop.models import Project
 from agentloop.supervisor import ROLES, Signals, say
 from feedback_widget.samples import sample_link
+from review.demo import DEMO, add_demo
+
+_ABOUT_DEMO = (
+    f"  see it alive: the project {DEMO} has two weeks of sample turns; `manage.py demo --remove` takes it away.\n"
+)
 
 
 class Command(BaseCommand):
@@ -24,17 +29,21 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=settings.PORT, help="default: AGENTLOOP_PORT or 8000")
         parser.add_argument("--host", default=settings.HOST, help="default: AGENTLOOP_HOST or 127.0.0.1")
-        parser.add_argument("--no-demo", action="store_true", help="leave out the sample turns of a first start")
+        parser.add_argument(
+            "--no-demo",
+            action="store_true",
+            help="leave out the project Demo, with its two weeks of sample turns, that a first start makes",
+        )
         parser.add_argument(
             "--only", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=f"of {', '.join(ROLES)}"
         )
 
-    def handle(self, *args: Any, host: str, port: int, only: list[str], **options: Any) -> None:
+    def handle(self, *args: Any, host: str, port: int, only: list[str], no_demo: bool, **options: Any) -> None:
         roles = tuple(dict.fromkeys(only))
         signals = Signals()
         try:
             with signals.caught():
-                _serve(roles, host, port, signals)
+                _serve(roles, host, port, signals, with_demo=not no_demo)
         except supervisor.Stopped:
             pass
         except (startup.CannotStart, EmbeddedError) as error:
@@ -42,7 +51,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def _serve(roles: tuple[str, ...], host: str, port: int, signals: Signals) -> None:
+def _serve(roles: tuple[str, ...], host: str, port: int, signals: Signals, *, with_demo: bool) -> None:
     home = settings.HOME
     startup.check_home(home)
     settings.STATIC_ROOT.mkdir(exist_ok=True)
@@ -60,18 +69,34 @@ def _serve(roles: tuple[str, ...], host: str, port: int, signals: Signals) -> No
             sample = sample_link(Project.objects.get(slug=made.project)) if made else None
             connections.close_all()
             _write_address(roles, host, port)
-            greet = Greeting(partial(greeting, made, sample, roles, host, port))
+            has_demo = False
+            greet = Greeting(lambda: greeting(made, sample, roles, host, port, has_demo))
             try:
+                # A database that the environment names is somebody's own: it gets no samples.
+                has_demo = bool(made) and with_demo and startup.uses_embedded_database() and _tell_a_story()
                 supervisor.supervise(roles=roles, host=host, port=port, signals=signals, ready=greet)
             finally:
                 if made:
                     greet()
 
 
+def _tell_a_story() -> bool:
+    """In a project beside the first one, which stays clean. Whatever goes wrong here, AgentLoop runs without it."""
+    say(f"Two weeks of samples are made in the project {DEMO}: some seconds, this once.")
+    try:
+        add_demo()
+    except Exception as error:
+        say(f"The samples are left out ({error}): `manage.py demo` tries again.")
+        return False
+    finally:
+        connections.close_all()
+    return True
+
+
 class Greeting:
     """Said once: when the site answers, or at the end if it never did, as a secret is not shown again."""
 
-    def __init__(self, text: "partial[str]") -> None:
+    def __init__(self, text: Callable[[], str]) -> None:
         self.text = text
         self.is_said = False
 
@@ -87,7 +112,9 @@ def _write_address(roles: tuple[str, ...], host: str, port: int) -> None:
         (settings.HOME / "address").write_text(supervisor.address(host, port))
 
 
-def greeting(made: FirstStart | None, sample: str | None, roles: tuple[str, ...], host: str, port: int) -> str:
+def greeting(
+    made: FirstStart | None, sample: str | None, roles: tuple[str, ...], host: str, port: int, has_demo: bool = False
+) -> str:
     if "web" not in roles:
         return f"AgentLoop runs: {', '.join(roles)}. Ctrl-C stops it."
     base = env.text("AGENTLOOP_BASE_URL", supervisor.address(host, port)).rstrip("/")
@@ -106,5 +133,6 @@ def greeting(made: FirstStart | None, sample: str | None, roles: tuple[str, ...]
         f"    curl {base}/v1/turns -H 'Authorization: Bearer {made.api_key}' \\\n"
         f"      -H 'Content-Type: application/json' -d '{turn}'\n"
         f"  what your users see, a feedback link:\n    {base}{sample}\n"
+        f"{_ABOUT_DEMO if has_demo else ''}"
         "The password and the key are shown this once: keep them.\n"
     )
