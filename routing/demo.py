@@ -13,16 +13,18 @@ from typing import Any
 from agentloop.actors import SYSTEM
 from agentloop.models import Project
 from routing import paths as registry
-from routing.engine.choice import Choice, choose
+from routing.engine.choice import Choice, chances, choose
 from routing.engine.evidence import Source
-from routing.events import MAX_EVENTS, ingest
+from routing.events import ingest
 from routing.evidence import MAX_BATCH, Observation, record
 from routing.models import Decision, PathChange, Regime, goal_id
-from routing.standings import GoalView, PathView, chances_of, look
+from routing.standings import GoalView, PathView, look
 from routing.watch import explore_goal, watch_goal
 
 DAYS = 14
 STEP = timedelta(days=1)
+# Each holds a lock until its transaction ends.
+SPANS_AT_ONCE = 1000
 RANDOM_DRAW = {"random_draw": True}
 
 
@@ -156,21 +158,25 @@ def demo_goals(
     return sorted(run, key=lambda one: one.at)
 
 
-def _live(project: Project, task: _Task, rng: Random, now: datetime, silent: frozenset[Source]) -> Iterator[Execution]:
+def _live(project: Project, task: _Task, rng: Random, now: datetime, silent: frozenset[Source]) -> list[Execution]:
     """One goal's two weeks: a day is chosen and reported, then the watch looks at it as if it were then."""
     registry.change_goal(project, task.goal, {"description": task.description, **task.settings})
     for way in task.ways:
         registry.register_path(project, SYSTEM, task.goal, registry.NewPath(way.model, way.tools, way.params))
+    done: list[Execution] = []
     begun = now - timedelta(days=DAYS)
     moment = begun + timedelta(days=task.begins)
     while moment < now:
         until = min(now, moment + STEP)
-        yield from _day(project, task, rng, moment, until, (moment - begun) / timedelta(days=1), silent)
+        done += _day(project, task, rng, moment, until, (moment - begun) / timedelta(days=1), silent)
         watch_goal(project, goal_id(project.id, task.goal), lag_s=0.0, now=until.timestamp())
         _date_back(project, task.goal, until)
         moment = until
     if task.settings.get("auto_explore"):
         explore_goal(project, registry.find_goal(project, task.goal))
+    for part in _in_parts(done, SPANS_AT_ONCE):
+        ingest(project, [_span(one, task, rng) for one in part])
+    return done
 
 
 def _date_back(project: Project, goal: str, at: datetime) -> None:
@@ -190,33 +196,31 @@ def _day(
     until: datetime,
     day: float,
     silent: frozenset[Source],
-) -> Iterator[Execution]:
+) -> list[Execution]:
     goal = look(project, task.goal)
     by_id = {path.id.hex: path for path in goal.paths}
     wishes = goal.wishes()
-    chances = chances_of(goal, wishes, "", [path.contender for path in goal.paths])
+    contenders = [path.contender for path in goal.paths]
+    likely = chances(contenders, wishes, begin.timestamp())
     work = range(_busy(task.a_day, begin, until, rng))
-    decisions, said, spans, done = [], [], [], []
+    decisions, said, done = [], [], []
     for at in sorted(begin + (until - begin) * rng.random() for _ in work):
-        choice = choose([path.contender for path in goal.paths], wishes, rng, at.timestamp(), chances)
+        choice = choose(contenders, wishes, rng, at.timestamp(), likely)
         path = by_id[choice.path_id or goal.paths[0].id.hex]
         taken = path if goal.mode == "apply" else goal.paths[0]
         one = _execution(project, task, taken, rng, at, day)
         decisions.append(_decision(project, goal, one, choice, path, taken))
         said += [row for row in _evidence(one, _way_of(task, taken), task, rng, until) if row.source not in silent]
-        spans.append(_span(one, _way_of(task, taken), rng))
         done.append(one)
     Decision.objects.bulk_create(decisions, ignore_conflicts=True)
     for rows in _in_parts(said, MAX_BATCH):
         record(project, rows)
-    for events in _in_parts(spans, MAX_EVENTS):
-        ingest(project, events)
-    yield from done
+    return done
 
 
 def _busy(a_day: int, begin: datetime, until: datetime, rng: Random) -> int:
     """Fewer at the weekend, and never the same number twice."""
-    quiet = 0.45 if begin.weekday() >= 5 else 1.0
+    quiet = 0.6 if begin.weekday() >= 5 else 1.0
     return max(1, round(a_day * ((until - begin) / timedelta(days=1)) * quiet * rng.uniform(0.8, 1.2)))
 
 
@@ -300,7 +304,8 @@ def _said(
     )
 
 
-def _span(one: Execution, way: _Way, rng: Random) -> dict[str, Any]:
+def _span(one: Execution, task: _Task, rng: Random) -> dict[str, Any]:
+    way = next(way for way in task.ways if way.model == one.model)
     into, out = way.tokens
     return {
         "span_id": one.trace_id[:16],

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from routing import api as views
-from routing import goal_pages, goal_settings_pages
+from routing import goal_pages
 
 api = [
     path("api/v1/routing/decide", views.DecideView.as_view(), name="decide"),
@@ -36,6 +36,6 @@ pages = [
     path("goals/", goal_pages.project_goals, name="project_goals"),
     path("goals/<str:goal_key>/", goal_pages.project_goals_goal, name="project_goals_goal"),
     path("goals/<str:goal_key>/log/", goal_pages.project_goals_log, name="project_goals_log"),
-    path("goals/<str:goal_key>/settings/", goal_settings_pages.project_goals_settings, name="project_goals_settings"),
-    path("goals/<str:goal_key>/preview/", goal_settings_pages.project_goals_preview, name="project_goals_preview"),
+    path("goals/<str:goal_key>/settings/", goal_pages.project_goals_settings, name="project_goals_settings"),
+    path("goals/<str:goal_key>/preview/", goal_pages.project_goals_preview, name="project_goals_preview"),
 ]

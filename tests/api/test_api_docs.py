@@ -15,7 +15,7 @@ from agentloop.actors import SYSTEM
 from agentloop.keys import create_key, forget_cached
 from agentloop.models import Scope
 from agentloop.tenancy import create_project
-from review import annotations, filters, intake
+from review import annotations, export_api, filters, intake
 from review import errors as review_errors
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "api.md"

@@ -1,6 +1,5 @@
 """The goals' pages: figures against a known set of evidence, who may change what, what a preview says, and queries."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,19 +10,17 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from agentloop.actors import SYSTEM
-from agentloop.ids import shown
 from agentloop.models import AuditEntry, Project
 from agentloop.tenancy import add_member
 from routing import figures, plots
 from routing.decisions import Asked, decide
-from routing.engine.evidence import Source
-from routing.evidence import Observation, record, withdraw
+from routing.evidence import withdraw
 from routing.models import Goal, Path, PathChange, goal_id
 from routing.paths import NewPath, change_goal, register_path
 from routing.standings import look
 from routing.watch import watch_goal
+from tests.routing.goals_support import HOUR, address, outcomes, verdict
 
-HOUR = 3600.0
 MOST_QUERIES = 12
 
 
@@ -44,30 +41,8 @@ def owner(sign_in: Callable[[str], Client]) -> Client:
     return sign_in("owner")
 
 
-def outcomes(project: Project, model: str, results: str, *, goal: str = "book", ago: float = HOUR, **more: Any) -> None:
-    """One report for each `+` (a success) and `-`, a second apart."""
-    begin = time.time() - ago
-    rows = [
-        Observation(
-            goal, Source.PROVIDER, f"{model}{ago:.0f}-{place}", model=model, success=sign == "+",
-            failure_category=None if sign == "+" else "timeout", occurred_at=begin + place, **more,
-        )
-        for place, sign in enumerate(results)
-    ]  # fmt: skip
-    record(project, rows)
-
-
-def verdict(project: Project, trace: str, success: bool, *, at_random: bool = False, ref: str = "") -> None:
-    drawn = {"random_draw": True} if at_random else None
-    record(project, [Observation("book", Source.REVIEW, trace, success=success, metadata=drawn, ref=ref)])
-
-
 def figures_of(project: Project, hours: int = 168) -> figures.GoalFigures:
     return figures.figures_of(project, Goal.objects.of(project).get(name="book"), hours)
-
-
-def address(project: Project, goal: str = "book", page: str = "") -> str:
-    return f"/p/{project.slug}/goals/{shown('goal', goal_id(project.id, goal))}/{page}"
 
 
 def cost(call: Callable[[], Any]) -> int:
@@ -201,8 +176,9 @@ def test_what_lies_before_the_window_is_not_drawn(project: Project) -> None:
     outcomes(project, "m", "-" * 5)
     day, week = figures_of(project, 24), figures_of(project, 168)
     assert (day.insight["sample_count"], week.insight["sample_count"]) == (5, 10)
-    assert plots.traffic_of(day) is not None
-    assert sum(step.samples for step in plots.traffic_of(day).rows and day.series[day.paths[0].view.id]) == 5
+    drawn = plots.traffic_of(day)
+    assert drawn is not None
+    assert sum(row.total for row in drawn.rows) == 5
 
 
 def test_many_paths_draw_the_most_used_and_keep_the_rest_together(owner: Client, project: Project) -> None:

@@ -1,0 +1,34 @@
+"""Short ways to give goals their evidence, and to find their pages."""
+
+import time
+from typing import Any
+
+from agentloop.ids import shown
+from agentloop.models import Project
+from routing.engine.evidence import Source
+from routing.evidence import Observation, record
+from routing.models import goal_id
+
+HOUR = 3600.0
+
+
+def outcomes(project: Project, model: str, results: str, *, goal: str = "book", ago: float = HOUR, **more: Any) -> None:
+    """One report for each `+` (a success) and `-`, a second apart."""
+    begin = time.time() - ago
+    rows = [
+        Observation(
+            goal, Source.PROVIDER, f"{model}{ago:.0f}-{place}", model=model, success=sign == "+",
+            failure_category=None if sign == "+" else "timeout", occurred_at=begin + place, **more,
+        )
+        for place, sign in enumerate(results)
+    ]  # fmt: skip
+    record(project, rows)
+
+
+def verdict(project: Project, trace: str, success: bool, *, at_random: bool = False, ref: str = "") -> None:
+    drawn = {"random_draw": True} if at_random else None
+    record(project, [Observation("book", Source.REVIEW, trace, success=success, metadata=drawn, ref=ref)])
+
+
+def address(project: Project, goal: str = "book", page: str = "") -> str:
+    return f"/p/{project.slug}/goals/{shown('goal', goal_id(project.id, goal))}/{page}"
