@@ -7,7 +7,9 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.views.decorators.http import require_POST
 
+from agentloop import keys
 from agentloop.models import Project, Scope
 from agentloop.pages import MemberRequest, bars_of, member_page, memberships_of, render_page, site_address
 from review import figures
@@ -28,6 +30,20 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @member_page(Scope.READ)
 def project_overview(request: MemberRequest) -> HttpResponse:
+    return _overview(request)
+
+
+@member_page(Scope.ADMIN)
+@require_POST
+def first_key(request: MemberRequest) -> HttpResponse:
+    """A key for whoever has just begun, in the very lines that log the first turn."""
+    key, secret = keys.create_key(project=request.project, actor=request.actor, name="first turn")
+    response = _overview(request, made=key, secret=secret)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _overview(request: MemberRequest, **more: Any) -> HttpResponse:
     project = request.project
     known: dict[str, Any] = {"base_url": f"{site_address(request)}/p/{project.slug}"}
     if Turn.objects.of(project).exists():
@@ -35,7 +51,8 @@ def project_overview(request: MemberRequest) -> HttpResponse:
     if request.actor.is_owner:
         known["keys"] = project.api_keys.active().order_by("-last_used_at", "-id")[:5]
         known["members"] = project.members.select_related("user").order_by("id")[:8]
-    return render_page(request, "review/overview.html", known)
+    partial = "review/_begin.html" if more else None
+    return render_page(request, "review/overview.html", {**known, **more}, partial=partial)
 
 
 def _about(moment: datetime | None) -> str:
