@@ -3,9 +3,15 @@
 from typing import NoReturn
 
 from allauth.account import views
+from allauth.mfa.base import views as mfa
+from allauth.mfa.recovery_codes import views as codes
+from allauth.mfa.totp import views as totp
+from allauth.mfa.webauthn import views as passkeys
+from allauth.socialaccount import views as sso
+from allauth.usersessions import views as sessions
 from django.conf import settings
 from django.http import Http404, HttpRequest
-from django.urls import path, re_path
+from django.urls import include, path, re_path
 
 from agentloop import member_pages
 
@@ -15,8 +21,11 @@ def closed(request: HttpRequest) -> NoReturn:
     raise Http404
 
 
+SSO = {"sso_name": settings.OIDC_NAME if settings.OIDC_ISSUER else ""}
+
 urlpatterns = [
-    path("login/", views.login, name="account_login"),
+    path("", mfa.index, name="mfa_index"),
+    path("login/", views.LoginView.as_view(extra_context=SSO), name="account_login"),
     path("logout/", views.logout, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),
     path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
@@ -39,6 +48,24 @@ urlpatterns = [
         name="account_reset_password_from_key_done",
     ),
     path("invitation/<str:token>/", member_pages.invitation, name="invitation"),
+    path("second-step/", mfa.authenticate, name="mfa_authenticate"),
+    path("second-step/again/", mfa.reauthenticate, name="mfa_reauthenticate"),
+    path("app/add/", totp.activate_totp, name="mfa_activate_totp"),
+    path("app/remove/", totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("recovery-codes/", codes.view_recovery_codes, name="mfa_view_recovery_codes"),
+    path("recovery-codes/new/", codes.generate_recovery_codes, name="mfa_generate_recovery_codes"),
+    path("passkeys/", passkeys.list_webauthn, name="mfa_list_webauthn"),
+    path("passkeys/add/", passkeys.add_webauthn, name="mfa_add_webauthn"),
+    path("passkeys/login/", passkeys.login_webauthn, name="mfa_login_webauthn"),
+    path("passkeys/again/", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
+    path("passkeys/<int:pk>/remove/", passkeys.remove_webauthn, name="mfa_remove_webauthn"),
+    path("passkeys/<int:pk>/edit/", passkeys.edit_webauthn, name="mfa_edit_webauthn"),
+    path("sessions/", sessions.list_usersessions, name="usersessions_list"),
+    path("", include("allauth.socialaccount.providers.openid_connect.urls")),
+    path("oidc/cancelled/", sso.login_cancelled, name="socialaccount_login_cancelled"),
+    path("oidc/error/", sso.login_error, name="socialaccount_login_error"),
+    path("oidc/signup/", closed, name="socialaccount_signup"),
+    path("oidc/connections/", closed, name="socialaccount_connections"),
     path("signup/", closed, name="account_signup"),
     path("email/", closed, name="account_email"),
     path("confirm-email/", closed, name="account_email_verification_sent"),

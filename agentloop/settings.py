@@ -112,6 +112,10 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "django_htmx",
     "agentloop",
     "routing",
@@ -197,6 +201,31 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_SESSION_REMEMBER = True
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+MFA_ADAPTER = "agentloop.accounts.SealedSecrets"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "AgentLoop"
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+# Addresses are an owner's word, not the visitor's: there is no letter that verifies them.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+OIDC_ISSUER = env.text("AGENTLOOP_OIDC_ISSUER")
+OIDC_NAME = env.text("AGENTLOOP_OIDC_NAME", "single sign-on")
+_OIDC_APP = {
+    "provider_id": "sso",
+    "name": OIDC_NAME,
+    "client_id": env.text("AGENTLOOP_OIDC_CLIENT_ID"),
+    "secret": env.text("AGENTLOOP_OIDC_CLIENT_SECRET"),
+    "settings": {"server_url": OIDC_ISSUER, "oauth_pkce_enabled": True},
+}
+if OIDC_ISSUER and not _OIDC_APP["client_id"]:
+    raise ImproperlyConfigured("AGENTLOOP_OIDC_ISSUER needs AGENTLOOP_OIDC_CLIENT_ID beside it.")
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": [_OIDC_APP] if OIDC_ISSUER else []}}
+SOCIALACCOUNT_ADAPTER = "agentloop.accounts.KnownPeopleOnly"
+# The operator chose the identity provider: an address that it has verified is that person's account here.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+# A form may lead to this site alone (form-action), so the way to the provider is a link.
+SOCIALACCOUNT_LOGIN_ON_GET = True
 _MAIL = urlsplit(env.text("AGENTLOOP_EMAIL_URL"))
 if _MAIL.scheme not in ("", "smtp", "smtps", "smtp+tls") or (_MAIL.scheme and not _MAIL.hostname):
     raise ImproperlyConfigured("AGENTLOOP_EMAIL_URL looks like smtp+tls://user:password@host:587 (or smtps:, smtp:).")

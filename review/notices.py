@@ -29,6 +29,7 @@ VERDICTS = {
     "verdict.edit": "verdict.changed",
     "verdict.edit.undo": "verdict.changed",
     "verdict.undo": "verdict.undone",
+    "verdict.remove": "verdict.undone",
 }
 Known = dict[UUID, set[str]]
 
@@ -101,7 +102,8 @@ def verdict_noted(actor: Actor, act: str, annotation: Annotation) -> None:
     done = {"verdict.given": "said", "verdict.changed": "now says", "verdict.undone": "took back"}[event]
     about = f" of {annotation.goal}" if annotation.goal else ""
     cause = f", because of the {annotation.root_cause}" if annotation.root_cause else ""
-    who = "An end user" if annotation.source == AnnotationSource.END_USER else actor.label
+    by_end_user = annotation.source == AnnotationSource.END_USER and act != "verdict.remove"
+    who = "An end user" if by_end_user else actor.label
     body = {
         "message": f"{who} {done} {annotation.rating}{about}{cause}.",
         "annotation_id": shown("ann", annotation.id),

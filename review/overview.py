@@ -8,7 +8,9 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.views.decorators.http import require_POST
 
+from agentloop import keys
 from agentloop.actors import Actor
 from agentloop.models import Project, Scope
 from agentloop.pages import MemberRequest, member_page, memberships_of, render_page, site_address
@@ -34,10 +36,24 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @member_page(Scope.READ)
 def project_overview(request: MemberRequest) -> HttpResponse:
+    return _overview(request)
+
+
+@member_page(Scope.ADMIN)
+@require_POST
+def first_key(request: MemberRequest) -> HttpResponse:
+    """A key for whoever has just begun, in the very lines that log the first turn."""
+    key, secret = keys.create_key(project=request.project, actor=request.actor, name="first turn")
+    response = _overview(request, made=key, secret=secret)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _overview(request: MemberRequest, **made: Any) -> HttpResponse:
     """At most twelve queries, the same at any size."""
     project = request.project
-    known: dict[str, Any] = {"base_url": f"{site_address(request)}/p/{project.slug}"}
-    return render_page(request, "review/overview.html", known | _figures(project, request.actor))
+    known = {"base_url": f"{site_address(request)}/p/{project.slug}", **_figures(project, request.actor), **made}
+    return render_page(request, "review/overview.html", known, partial="review/_begin.html" if made else None)
 
 
 def _figures(project: Project, actor: Actor) -> dict[str, Any]:

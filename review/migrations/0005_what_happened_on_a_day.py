@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("agentloop", "0006_events_of_webhooks"),
-        ("review", "0004_claims_have_one_index"),
+        ("review", "0005_memories_are_counted"),
     ]
 
     operations = [

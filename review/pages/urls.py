@@ -2,9 +2,11 @@
 
 from django.urls import path
 
+from review import overview
 from review.pages import annotations, exports, memories, weights
 
 pages = [
+    path("first-key/", overview.first_key, name="project_overview_first_key"),
     path("annotations/", annotations.annotations_page, name="annotations_page"),
     path("memories/", memories.memories_page, name="memories_page"),
     path("memories/<str:memory_id>/edit/", memories.edit_memory, name="memories_page_edit"),

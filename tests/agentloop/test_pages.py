@@ -1,6 +1,7 @@
 """The pages: what they show to whom, how many queries they cost, and, in a browser, that everyone can use them."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +37,17 @@ def test_an_empty_project_teaches_with_its_own_address(alice: Client) -> None:
     assert "Log the first turn" in page
     assert "curl http://testserver/p/acme/v1/turns" in page
     assert 'base_url="http://testserver/p/acme"' in page.replace("&quot;", '"')
+
+
+def test_the_first_key_stands_in_the_lines_that_use_it_once(alice: Client, bob: Client, project: Project) -> None:
+    answer = alice.post("/p/acme/first-key/")
+    found = re.search(r'<code id="secret"[^>]*>([^<]+)</code>', answer.text)
+    assert found
+    assert answer.text.count(found[1]) == 3
+    assert answer["Cache-Control"] == "no-store"
+    assert Caller(found[1]).log().status == 201
+    assert found[1] not in alice.get("/p/acme/").text
+    assert (bob.post("/p/acme/first-key/").status_code, alice.get("/p/acme/first-key/").status_code) == (403, 405)
 
 
 def test_the_figures_of_a_project(alice: Client, admin: Caller, project: Project) -> None:

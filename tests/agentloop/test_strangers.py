@@ -35,6 +35,10 @@ PUBLIC = {
     *("account_login", "account_logout", "account_inactive", "account_signup", "account_email"),
     *("account_email_verification_sent", "account_reset_password", "account_reset_password_done"),
     *("account_reset_password_from_key", "account_reset_password_from_key_done"),
+    # The second step, a passkey and an identity provider: for whoever is not in yet.
+    *("mfa_authenticate", "mfa_login_webauthn", "openid_connect_login", "openid_connect_callback"),
+    *("socialaccount_login_cancelled", "socialaccount_login_error", "socialaccount_signup"),
+    "socialaccount_connections",
     # Describes the API; nothing of any project.
     *("schema", "reference"),
     # Keeps light or dark in the visitor's own cookie.
@@ -49,10 +53,20 @@ PUBLIC = {
     "metrics",
 }
 # Pages of a person without a project in the path: they show what is theirs.
-PERSONAL = {"overview", "own_widget_demo", "account_change_password", "account_set_password", "account_reauthenticate"}
-
-# Pages below a project's prefix: a program's key is no sign-in.
-PAGES = ("/<slug:project>/", "/widget-demo/")
+PERSONAL = {
+    *(
+        "overview",
+        "own_widget_demo",
+        "account_change_password",
+        "account_set_password",
+        "account_reauthenticate",
+        "usersessions_list",
+    ),
+    *("mfa_index", "mfa_reauthenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes"),
+    *("mfa_generate_recovery_codes", "mfa_list_webauthn", "mfa_add_webauthn", "mfa_reauthenticate_webauthn"),
+    # They name a passkey, which must be one's own: see test_account.
+    *("mfa_remove_webauthn", "mfa_edit_webauthn"),
+}
 
 # Valid for every route at once, so that a request is refused for who asks, not for what.
 ANYTHING = {
