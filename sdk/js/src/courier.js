@@ -1,0 +1,167 @@
+/** Takes messages to the server behind the agent's back, so that whoever hands one over is done in microseconds. */
+
+import { KEEPALIVE_BYTES, Outbox, Parcel } from "./outbox.js";
+import { IS_PAGE } from "./settings.js";
+
+// What comes within this time goes in one request.
+const LINGER_MS = 50;
+
+/** Those with something to send: who ends the process, or leaves the page, has them hurry. @type {Set<Courier>} */
+const busy = new Set();
+
+export class Courier {
+  #settings;
+  #http;
+  #warnings;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** @type {Promise<number | null> | null} what is being sent, and then when to come again */
+  #pass = null;
+  #bytesUnderWay = 0;
+  isClosed = false;
+
+  /**
+   * @param {import("./settings.js").Settings} settings
+   * @param {import("./http.js").Http} http
+   * @param {import("./settings.js").Warnings} warnings
+   */
+  constructor(settings, http, warnings) {
+    this.#settings = settings;
+    this.#http = http;
+    this.#warnings = warnings;
+    this.outbox = new Outbox(settings.bufferBytes, warnings);
+    watchTheEnd();
+  }
+
+  /**
+   * Hands a message over; whether it is sure of its place.
+   * @param {string} lane
+   * @param {string} text
+   */
+  put(lane, text) {
+    const kept = this.outbox.put(lane, text);
+    if (this.#timer === undefined && !this.#pass) this.#comeIn(LINGER_MS);
+    busy.add(this);
+    return kept;
+  }
+
+  /** @param {number} ms */
+  #comeIn(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#send(), ms);
+    // The process may end meanwhile: `beforeExit` sends then.
+    /** @type {any} */ (this.#timer).unref?.();
+  }
+
+  /** Sends all that is due, one parcel at a time; answers the milliseconds until more is, if anything waits. */
+  #send() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#pass ??= this.#sendAll().finally(() => (this.#pass = null));
+    return this.#pass;
+  }
+
+  async #sendAll() {
+    for (;;) {
+      const step = this.outbox.next(performance.now());
+      if (step instanceof Parcel) await this.#take(step);
+      else {
+        if (step === null) busy.delete(this);
+        // At once would be this pass again.
+        else if (!this.isClosed) this.#comeIn(Math.max(1, step));
+        return step;
+      }
+    }
+  }
+
+  /** @param {Parcel} parcel */
+  async #take(parcel) {
+    this.#bytesUnderWay += parcel.bytes;
+    const answer = await this.#http.send(parcel.request());
+    this.#bytesUnderWay -= parcel.bytes;
+    this.outbox.done(parcel, answer, performance.now());
+  }
+
+  /** The page may be gone in a moment: what a browser takes along goes at once, the lanes side by side. */
+  hurry() {
+    for (const parcel of this.outbox.hurried(KEEPALIVE_BYTES - this.#bytesUnderWay)) void this.#take(parcel);
+  }
+
+  /**
+   * Waits until everything has been taken to the server, or the time is over; whether it has.
+   * @param {number} [timeoutMs]
+   */
+  flush(timeoutMs = this.#settings.timeoutMs) {
+    return this.#drain(timeoutMs, () => false);
+  }
+
+  /** A last try of everything, by whoever ends the process. A server that can't be reached does not hold it up. */
+  async end(timeoutMs = this.#settings.exitTimeoutMs) {
+    this.outbox.lastChance();
+    const isEmpty = await this.#drain(timeoutMs, () => this.outbox.isStuck);
+    busy.delete(this);
+    if (!isEmpty) {
+      this.#warnings.tell("left", `${this.outbox.stats.waiting} messages could not be sent before the end and are lost.`);
+    }
+    return isEmpty;
+  }
+
+  /** @param {number} [timeoutMs] */
+  async close(timeoutMs) {
+    if (this.isClosed) return this.outbox.isEmpty;
+    this.isClosed = true;
+    const isEmpty = await this.end(timeoutMs);
+    clearTimeout(this.#timer);
+    this.#http.abort();
+    return isEmpty;
+  }
+
+  /**
+   * @param {number} timeoutMs
+   * @param {() => boolean} isHopeless
+   */
+  async #drain(timeoutMs, isHopeless) {
+    const deadline = performance.now() + timeoutMs;
+    while (!this.outbox.isEmpty) {
+      const wait = await within(deadline, this.#send());
+      if (this.outbox.isEmpty || isHopeless() || performance.now() >= deadline) break;
+      await within(deadline, new Promise((resolve) => setTimeout(resolve, Math.min(wait ?? 5, deadline - performance.now()))));
+    }
+    return this.outbox.isEmpty;
+  }
+}
+
+/**
+ * What comes of the work, if it does in time.
+ * @template T
+ * @param {number} deadline
+ * @param {Promise<T>} work
+ * @returns {Promise<T | undefined>}
+ */
+async function within(deadline, work) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, Math.max(0, deadline - performance.now()));
+  });
+  try {
+    return await /** @type {Promise<T>} */ (Promise.race([work, late]));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+let isWatching = false;
+
+/** Once for all: Node tells before it exits for want of work, a page before it is hidden or left. */
+function watchTheEnd() {
+  if (isWatching) return;
+  isWatching = true;
+  if (IS_PAGE) {
+    const hurry = () => busy.forEach((courier) => courier.hurry());
+    addEventListener("pagehide", hurry);
+    document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && hurry());
+  } else {
+    globalThis.process?.on?.("beforeExit", () => busy.forEach((courier) => void courier.end()));
+  }
+}

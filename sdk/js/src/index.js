@@ -1,0 +1,31 @@
+/** AgentLoop's client: log turns for review, and choose paths by what the reviews said. Never in the agent's way. */
+
+export { AgentLoop } from "./client.js";
+export {
+  AgentLoopError,
+  BadAnswer,
+  BadArgument,
+  BufferFull,
+  Closed,
+  NoSigningSecret,
+  NotConfigured,
+  RateLimited,
+  Refused,
+  ServerFailed,
+  TimedOut,
+  TooLarge,
+  Unreachable,
+} from "./errors.js";
+export { isSampled } from "./sampling.js";
+export { FAILURE_CATEGORIES } from "./failures.js";
+export { Router, Trace } from "./router.js";
+export {
+  decide,
+  defaultClient,
+  getInsights,
+  getPolicy,
+  registerPath,
+  reportOutcome,
+  setDefaultClient,
+  updateOutcome,
+} from "./routing.js";

@@ -1,0 +1,208 @@
+/** What the client says to the review side, and understands of it. */
+
+import { encode, said, textOf } from "./encode.js";
+import * as errors from "./errors.js";
+import { isObject } from "./http.js";
+import { tokenHex } from "./tokens.js";
+
+/** @typedef {Record<string, unknown>} Fields */
+/** @typedef {string | (() => string)} Text a text, or what makes it when it is needed */
+/** @typedef {import("./http.js").Answer} Answer */
+/** @typedef {import("./http.js").Request} Request */
+
+/**
+ * @typedef {object} TurnOptions
+ * @property {string} [userId]
+ * @property {string} [sessionId]
+ * @property {Fields | (() => Fields)} [signals] why the turn is worth a look, such as `{ thumbsDown: true }`
+ * @property {Fields | (() => Fields)} [metadata]
+ * @property {string} [traceId]
+ * @property {string} [goal]
+ * @property {string} [model]
+ * @property {string} [pathId]
+ * @property {string} [pipelineId]
+ * @property {string[]} [tags]
+ * @property {number} [sampleRate]
+ * @property {string} [idempotencyKey]
+ * @property {boolean} [wantFeedbackUrl]
+ * @property {boolean} [wait] stay for the server's receipt
+ */
+
+/**
+ * @typedef {object} LoggedTurn The server's receipt for a turn.
+ * @property {string} turnId
+ * @property {string} status
+ * @property {boolean} wasDuplicate
+ * @property {string | null} feedbackUrl
+ */
+
+/**
+ * @typedef {object} Memory What a correction taught.
+ * @property {string} id
+ * @property {string} fact
+ * @property {number} score
+ * @property {string[]} tags
+ * @property {string} source
+ * @property {string} createdAt
+ */
+
+/**
+ * @typedef {object} Annotation A verdict that was given from code.
+ * @property {string} annotationId
+ * @property {string | null} memoryId
+ * @property {string} status
+ * @property {number | null} duplicateScore
+ * @property {string | null} turnId
+ */
+
+/**
+ * @typedef {object} SearchOptions
+ * @property {number} [limit] 3
+ * @property {string} [userId]
+ * @property {string[]} [tags] all of them
+ */
+
+/**
+ * @typedef {object} AnnotateOptions
+ * @property {"incorrect" | "partial" | "correct"} [rating] incorrect
+ * @property {"context" | "prompt" | "model" | "tool"} [rootCause]
+ * @property {string[]} [tags]
+ * @property {string} [reviewer]
+ * @property {string} [userId]
+ * @property {Fields} [metadata]
+ * @property {string} [idempotencyKey]
+ */
+
+/**
+ * @template T
+ * @param {T | (() => T)} given
+ * @returns {T}
+ */
+function valueOf(given) {
+  return typeof given === "function" ? /** @type {() => T} */ (given)() : given;
+}
+
+/** @param {unknown} fields */
+const hasMembers = (fields) => isObject(fields) && Object.keys(fields).length > 0;
+
+/**
+ * A turn as the server takes it. What is not said is left out.
+ * @param {Text} question
+ * @param {Text} agentResponse
+ * @param {TurnOptions} more
+ * @returns {Record<string, any>}
+ */
+export function turnMessage(question, agentResponse, more) {
+  const signals = valueOf(more.signals);
+  const metadata = valueOf(more.metadata);
+  return {
+    question: textOf(valueOf(question)),
+    agent_response: textOf(valueOf(agentResponse)),
+    occurred_at: unixSeconds(),
+    idempotency_key: more.idempotencyKey || tokenHex(16),
+    signals: hasMembers(signals) ? signals : undefined,
+    metadata: hasMembers(metadata) ? metadata : undefined,
+    user_id: unlessEmpty(more.userId),
+    session_id: unlessEmpty(more.sessionId),
+    trace_id: unlessEmpty(more.traceId),
+    goal: unlessEmpty(more.goal),
+    model: unlessEmpty(more.model),
+    path_id: unlessEmpty(more.pathId),
+    pipeline_id: unlessEmpty(more.pipelineId),
+    tags: more.tags ?? undefined,
+    sample_rate: more.sampleRate ?? undefined,
+    want_feedback_url: more.wantFeedbackUrl ?? undefined,
+  };
+}
+
+/** @param {string | null | undefined} text */
+const unlessEmpty = (text) => (text === null || text === "" ? undefined : text);
+
+/** To the millisecond. */
+export const unixSeconds = () => Date.now() / 1000;
+
+/** @param {Record<string, any>} turn @returns {Request} */
+export function turnRequest(turn) {
+  const headers = { "Idempotency-Key": headerSafe(turn.idempotency_key) };
+  return { method: "POST", path: "/v1/turns", body: encode(turn), headers };
+}
+
+/**
+ * Whatever somebody chose for a key must not break the request that carries it.
+ * @param {unknown} text
+ */
+export const headerSafe = (text) => String(text).replace(/[^\x20-\x7e]/g, "?");
+
+/** @param {Answer} answer @returns {LoggedTurn} */
+export function readLogged(answer) {
+  const body = sound(answer);
+  if (typeof body.turn_id !== "string") throw new errors.BadAnswer("", { status: answer.status });
+  return {
+    turnId: body.turn_id,
+    status: String(body.status || "pending"),
+    wasDuplicate: body.was_duplicate === true,
+    feedbackUrl: typeof body.feedback_url === "string" ? body.feedback_url : null,
+  };
+}
+
+/** @param {string} query @param {SearchOptions} options @returns {Request} */
+export function searchRequest(query, { limit = 3, userId, tags }) {
+  const body = said({ query: textOf(query), limit, user_id: userId, tags: tags?.length ? tags : undefined });
+  return { method: "POST", path: "/v1/memories/search", body: encode(body) };
+}
+
+/** @param {Answer} answer @returns {Memory[]} */
+export function readMemories(answer) {
+  const { memories } = sound(answer);
+  if (!Array.isArray(memories)) throw new errors.BadAnswer("", { status: answer.status });
+  return memories.filter((one) => isObject(one) && typeof one.fact === "string").map((one) => ({
+    id: String(one.id || ""),
+    fact: one.fact,
+    score: typeof one.score === "number" ? one.score : 0,
+    tags: Array.isArray(one.tags) ? one.tags.map(String) : [],
+    source: String(one.source || ""),
+    createdAt: String(one.created_at || ""),
+  }));
+}
+
+/**
+ * @param {string} question
+ * @param {string} agentResponse
+ * @param {string} correction
+ * @param {AnnotateOptions} options
+ * @returns {Request}
+ */
+export function annotateRequest(question, agentResponse, correction, options) {
+  const body = {
+    question,
+    agent_response: agentResponse,
+    correction,
+    rating: options.rating ?? "incorrect",
+    root_cause: options.rootCause,
+    tags: options.tags,
+    reviewer: options.reviewer,
+    user_id: options.userId,
+    metadata: options.metadata,
+  };
+  const headers = { "Idempotency-Key": headerSafe(options.idempotencyKey || tokenHex(16)) };
+  return { method: "POST", path: "/v1/annotations", body: encode(said(body, (value) => value !== undefined && value !== null)), headers };
+}
+
+/** @param {Answer} answer @returns {Annotation} */
+export function readAnnotation(answer) {
+  const body = sound(answer);
+  if (typeof body.annotation_id !== "string") throw new errors.BadAnswer("", { status: answer.status });
+  return {
+    annotationId: body.annotation_id,
+    memoryId: body.memory_id ?? null,
+    status: String(body.status ?? ""),
+    duplicateScore: body.duplicate_score ?? null,
+    turnId: body.turn_id ?? null,
+  };
+}
+
+/** @param {Answer} answer */
+function sound(answer) {
+  if (answer.error) throw answer.error;
+  return answer.body;
+}

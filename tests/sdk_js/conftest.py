@@ -1,0 +1,31 @@
+"""The same installation as the Python client's tests have, for Node's."""
+
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+from tests.sdk_python.conftest import home  # noqa: F401 - a fixture
+
+NO_NODE = (
+    "JAVASCRIPT TESTS LEFT OUT: {why}. They need Node 18 or later, and npm once for the packages they are checked with. "
+    "AGENTLOOP_REQUIRE_NODE=1 makes this a failure."
+)
+
+
+def node() -> str:
+    """Node itself; without it the tests are left out, or fail where it is required."""
+    return shutil.which("node") or left_out("no Node")
+
+
+def left_out(why: str) -> Any:
+    if os.environ.get("AGENTLOOP_REQUIRE_NODE") == "1":
+        pytest.fail(f"AGENTLOOP_REQUIRE_NODE is set: {why}.")
+    pytest.skip(f"JavaScript: {why}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reasons = {str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])}
+    for reason in sorted(one for one in reasons if "JavaScript: " in one):
+        terminalreporter.write_line(NO_NODE.format(why=reason.partition("JavaScript: ")[2]), red=True, bold=True)
