@@ -258,7 +258,7 @@ class Postgres:
         except OSError as error:
             raise EmbeddedError(f"The embedded PostgreSQL's {program} cannot run: {error}.") from error
         if done.returncode:
-            raise EmbeddedError(f"{program} failed: {_last_line(done.stderr) or _last_line(_tail(self.log))}")
+            raise EmbeddedError(f"{program} failed: {_cause(done.stderr) or _last_line(_tail(self.log))}")
 
     def _prepare(self, fsync: bool) -> None:
         """A cluster of our version, in folders that its owner, and no one else, can use."""
@@ -555,6 +555,19 @@ def _tail(path: Path) -> str:
 
 def _last_line(text: str | None) -> str:
     """The last one that tells of a failure; else the last."""
-    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
-    telling = [line for line in lines if "FATAL" in line or "PANIC" in line or "rror" in line]
-    return [*lines, *telling][-1] if lines else ""
+    lines = _lines(text)
+    return [*lines, *_telling(lines)][-1] if lines else ""
+
+
+def _cause(text: str | None) -> str:
+    """The first one that tells of a failure: what a program cleans up after it fails in its wake. Else the last."""
+    lines = _lines(text)
+    return [*_telling(lines), *lines[-1:]][0] if lines else ""
+
+
+def _lines(text: str | None) -> list[str]:
+    return [line.strip() for line in (text or "").splitlines() if line.strip()]
+
+
+def _telling(lines: list[str]) -> list[str]:
+    return [line for line in lines if "FATAL" in line or "PANIC" in line or "rror" in line]

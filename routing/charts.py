@@ -11,7 +11,8 @@ WIDE, HIGH = 1000.0, 100.0
 
 
 def _short(number: float) -> str:
-    return f"{number:.2f}".rstrip("0").rstrip(".")
+    # Adding nothing turns a minus zero, which rounding leaves, into zero.
+    return f"{round(number, 2) + 0.0:.2f}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,26 +124,31 @@ def _point(place: float, height: float, count: int) -> str:
 
 
 def widest(series: Sequence[Sequence[float]], index: int) -> tuple[int, float, float]:
-    """Where an area has the most room for its name: the step, the middle of its height, and its share there."""
-    best = (0, 0.0, 0.0)
-    count = len(series[index])
-    for place in range(count):
-        total = sum(one[place] for one in series)
-        if total <= 0:
-            continue
-        share = series[index][place] / total
-        middle = sum(one[place] for one in series[:index]) / total + share / 2
-        # Not at the very edges, where half of the name would be cut off.
-        if share > best[2] and 0 < place < count - 1:
-            best = (place, middle, share)
-    return best
+    """Where an area has room for its name: the step, the middle of its height, and its share there.
+
+    The middle one of the steps where it is all but as wide as anywhere, and not at an edge, which would cut the name.
+    """
+    totals = [sum(one[place] for one in series) for place in range(len(series[index]))]
+    shares = [series[index][place] / total if total else 0.0 for place, total in enumerate(totals)]
+    inner = range(1, len(shares) - 1)
+    most = max((shares[place] for place in inner), default=0.0)
+    if most <= 0:
+        return 0, 0.0, 0.0
+    roomy = [place for place in inner if shares[place] >= 0.85 * most]
+    place = roomy[len(roomy) // 2]
+    below = sum(one[place] for one in series[:index]) / totals[place]
+    return place, below + shares[place] / 2, shares[place]
 
 
 def upright(values: Sequence[float]) -> list[tuple[str, str, str, str]]:
-    """Bars in the box: x, y, width and height of each. One above zero is never too small to be seen."""
-    most, step = max(values, default=0) or 1, WIDE / max(1, len(values))
+    """Bars in the box: x, y, width and height of each. One above zero is never too small to be seen.
+
+    Each stands where a line has its point, so that the first and the last are cut in half.
+    """
+    most, step = max(values, default=0) or 1, WIDE / max(1, len(values) - 1)
     bars = []
     for place, value in enumerate(values):
         tall = max(4.0, HIGH * value / most) if value else 0.0
-        bars.append((_short(place * step + step * 0.1), _short(HIGH - tall), _short(step * 0.8), _short(tall)))
+        left = _x(place, len(values)) - step * 0.4
+        bars.append((_short(left), _short(HIGH - tall), _short(step * 0.8), _short(tall)))
     return bars

@@ -27,6 +27,7 @@ WINDOWS = {24: 1, 168: 6, 336: 12}
 DEFAULT_WINDOW = 168
 # So many paths have a colour and a panel of their own; the rest are one.
 PATHS_DRAWN = 6
+# Of more, as many are taken by their trace ids, which tell nothing of how they went.
 MOST_REVIEWS = 20_000
 MOST_CHANGES = 200
 

@@ -16,8 +16,9 @@ from agentloop.parsing import read_time
 from routing import figures, plots
 from routing.errors import BadField, GoalNotFound
 from routing.figures import DEFAULT_WINDOW, WINDOWS
-from routing.goal_settings import CONSTRAINTS, Preview, SettingsForm, defaults_of, preview_of, save_settings, view_of
+from routing.goal_settings import CONSTRAINTS, Preview, SettingsForm, defaults_of, preview_of, save_settings
 from routing.models import Decision, Goal, Path, goal_id
+from routing.standings import WINDOW_HOURS, look
 
 ROWS_FIRST = 12
 LOG_PAGE = 50
@@ -178,7 +179,7 @@ def project_goals_preview(request: MemberRequest, goal_key: str) -> HttpResponse
 
 
 def _settings_known(request: MemberRequest, goal: Goal, data: Any) -> dict[str, Any]:
-    view = view_of(request.project, goal)
+    view = look(request.project, goal.name, window_hours=WINDOW_HOURS)
     defaults = defaults_of(request.project)
     form = SettingsForm(data, goal=goal, view=view, defaults=defaults)
     fields = {name: form[name] for name in form.fields}

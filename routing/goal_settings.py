@@ -22,7 +22,7 @@ from routing.engine.posterior import believe
 from routing.figures import chosen, letter_of
 from routing.models import Goal, Mode
 from routing.plots import line_of
-from routing.standings import DEFAULTS, WINDOW_HOURS, GoalView, PathView, look
+from routing.standings import DEFAULTS, GoalView, PathView
 from routing.sums import HOUR
 from routing.watch import proposals_under, rollbacks_under
 
@@ -307,7 +307,3 @@ def _in_words(name: str, value: Any, names: Mapping[str, str]) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if _is_number(value) else str(value)
-
-
-def view_of(project: Project, goal: Goal) -> GoalView:
-    return look(project, goal.name, window_hours=WINDOW_HOURS)

@@ -15,7 +15,7 @@ import httpx
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 45
+PATIENCE_SECONDS = 60
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:

@@ -34,7 +34,7 @@ class Facts:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    site = Site(tmp_path_factory.mktemp("up") / "home").start()
+    site = Site(tmp_path_factory.mktemp("up") / "home").start("--no-demo")
     try:
         key = re.search(r"API key: +(\S+)", site.output)[1]
         turn = {"question": "When do you open?", "agent_response": "At noon.", "signals": {"thumbs_down": True}}

@@ -47,9 +47,10 @@ def test_stacked_areas_fill_the_height_wherever_there_is_something(series: list[
 
 
 def test_a_name_stands_where_its_area_has_most_room() -> None:
-    series = [[9.0, 1.0, 1.0, 1.0], [1.0, 1.0, 9.0, 9.0]]
-    assert widest(series, 1) == (2, pytest.approx(0.55), pytest.approx(0.9))
+    series = [[9.0, 1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 9.0, 9.0, 9.0]]
+    assert widest(series, 1) == (3, pytest.approx(0.55), pytest.approx(0.9))
     assert widest(series, 0)[0] == 1
+    assert widest([[0.0, 0.0, 0.0]], 0) == (0, 0, 0)
 
 
 def test_bars_are_seen_when_small_and_absent_when_nothing() -> None:

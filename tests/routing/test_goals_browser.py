@@ -130,6 +130,7 @@ def test_settings_show_what_would_follow_while_one_types_and_are_saved(opened: A
     page = opened(address(project, page="settings/"))
     page.get_by_label("Exploration floor").fill("0.6")
     page.get_by_role("heading", name="The next decisions").wait_for()
+    page.locator("#live", has_text="1 setting would change.").wait_for(state="attached")
     page.get_by_label("Exploration floor").fill("6")
     page.get_by_text("less than or equal to 1").wait_for()
     page.get_by_label("Exploration floor").fill("0.5")
