@@ -66,7 +66,7 @@ class NoticesForm(forms.Form):
         label="Write to me when", choices=EVENTS, required=False, widget=forms.CheckboxSelectMultiple
     )
     every_minutes = forms.TypedChoiceField(
-        label="At most one letter in a",
+        label="At most one letter every",
         coerce=int,
         choices=HOW_OFTEN,
         help_text="It tells of all that came since the last.",

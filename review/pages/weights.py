@@ -19,6 +19,8 @@ from review import weighing
 from review.models import Turn
 
 BLANK_ROWS = 2
+# Of signals without a weight, the most frequent ones have a row; the rest can be named.
+SEEN_ROWS = 50
 DEFAULT = "default_signal_weight"
 
 
@@ -127,7 +129,8 @@ def _page(
 def _rows(turns: Sequence[Turn], said: Said) -> list[Row]:
     """What has a weight, then what was seen without one."""
     seen, typed = weighing.signals_seen(turns), dict(said.typed)
-    names = [name for name in typed if name] + [name for name, _ in seen.most_common() if name not in typed]
+    unweighed = [name for name, _ in seen.most_common() if name not in typed]
+    names = [*filter(None, typed), *unweighed[:SEEN_ROWS]]
     return [
         Row(name, typed.get(name, ""), DEFAULT_SIGNAL_WEIGHTS.get(name), seen[name], said.problems.get(name, ""))
         for name in names
