@@ -9,7 +9,7 @@ import pytest
 from tests.sdk_python.conftest import home  # noqa: F401 - a fixture
 
 NO_NODE = (
-    "JAVASCRIPT TESTS LEFT OUT: {why}. They need Node 18 or later, and npm once for the packages they are checked with. "
+    "JAVASCRIPT TESTS LEFT OUT: {why}. They need Node 18 or later, and npm once. "
     "AGENTLOOP_REQUIRE_NODE=1 makes this a failure."
 )
 
