@@ -25,7 +25,8 @@ test("what users say, write and do reaches the trace", async () => {
   signals.userAccepted({ run: { traceId, goal } });
   assert.ok(await client.flush(20_000));
   const { evidence } = await get(`/api/v1/routing/traces/${traceId}`);
-  assert.deepEqual(evidence.map((row) => row.success), [false, true, true]);
+  const verdicts = evidence.map((row) => row.success).filter((success) => success !== null);
+  assert.deepEqual(verdicts, [false, true, true], "in the order in which they came");
   await client.close();
 });
 

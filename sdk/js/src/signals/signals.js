@@ -3,7 +3,6 @@
 import { nameOf } from "../client.js";
 import { chain, Context, isThenable } from "../context.js";
 import { said } from "../encode.js";
-import { unixSeconds } from "../messages.js";
 import { tokenHex } from "../tokens.js";
 import { classify, reading } from "./classifier.js";
 import { ask, masked } from "./model.js";
@@ -287,7 +286,7 @@ export class Signals {
       signal_type: kind,
       signal_source: source,
       strength,
-      occurred_at: unixSeconds(),
+      occurred_at: nextMoment(),
       idempotency_key: tokenHex(16),
       ...more,
     }));
@@ -337,6 +336,14 @@ export class Signals {
 /** @param {string} sessionId @param {Session} session */
 function about(sessionId, { model, metaPromptId }) {
   return { session_id: sessionId, model, meta_prompt_id: metaPromptId };
+}
+
+let lastMicroseconds = 0;
+
+/** Unix seconds, each later than the last: signals of one millisecond keep their order. */
+function nextMoment() {
+  lastMicroseconds = Math.max(Date.now() * 1000, lastMicroseconds + 1);
+  return lastMicroseconds / 1e6;
 }
 
 /** @param {any} result @returns {Run | null} */
