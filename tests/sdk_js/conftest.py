@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.sdk_python.conftest import home  # noqa: F401 - a fixture
+from tests.sdk_python.conftest import home, session_id  # noqa: F401 - fixtures
 
 NO_NODE = (
-    "JAVASCRIPT TESTS LEFT OUT: {why}. They need Node 18 or later, and npm once for the packages they are checked with. "
+    "JAVASCRIPT TESTS LEFT OUT: {why}. They need Node 18 or later, and npm once. "
     "AGENTLOOP_REQUIRE_NODE=1 makes this a failure."
 )
 

@@ -1,0 +1,28 @@
+/** The README's examples run as they stand, one after the other, against a running server. */
+
+import assert from "node:assert/strict";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { test } from "node:test";
+
+test("the examples run", async () => {
+  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+  const blocks = [...readme.matchAll(/```js\n([^]*?)```/g)].map(([, block]) => block);
+  assert.ok(blocks.length >= 5);
+  // Beside the package's own files, so that its name means itself.
+  const file = new URL(`./readme-${process.pid}.mjs`, import.meta.url);
+  const before = `import { AgentLoop as Client, setDefaultClient } from "@agentloop/client"; const shared = new Client(); setDefaultClient(shared);\n`;
+  const after = `export { loop, receipt, router, reading, text }; await shared.flush(20_000); export const sent = shared.stats; await shared.close();`;
+  writeFileSync(file, before + blocks.join("\n") + after);
+  try {
+    const { loop, receipt, reading, text, sent } = await import(file.href);
+    assert.match(receipt.turnId, /^turn_/);
+    assert.equal(reading.kind, "reject");
+    assert.match(text, /answers/);
+    const { queued, sent: arrived, refused, dropped, waiting } = loop.stats;
+    assert.ok(queued >= 4);
+    assert.deepEqual([arrived, refused, dropped, waiting], [queued, 0, 0, 0]);
+    assert.ok(sent.sent >= 5 && sent.refused === 0);
+  } finally {
+    rmSync(file);
+  }
+});

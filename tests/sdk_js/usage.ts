@@ -1,0 +1,42 @@
+import { AgentLoop, AgentLoopError, decide, FAILURE_CATEGORIES, isSampled, Router } from "@agentloop/client";
+import { agentPunted, recurrence } from "@agentloop/client/patterns";
+import { chatModel, Signals } from "@agentloop/client/signals";
+
+const loop = new AgentLoop({ apiKey: "k", timeoutMs: 500, fetch });
+const nothing: void = loop.logTurn("q", () => "a", { signals: { thumbsDown: true }, tags: ["t"] });
+const receipt = await loop.logTurn("q", "a", { wait: true });
+const id: string | undefined = receipt?.turnId;
+loop.logTurnIf(agentPunted("a") || recurrence(2, [1]), "q", "a");
+loop.sample(0.1, "q", "a", { sessionId: "s" });
+for (const memory of await loop.search("q", { tags: ["a"] })) memory.fact.length;
+const link: string = loop.feedbackUrl({ turnId: "t", published: false });
+const sent: number = loop.stats.sent;
+
+const local = new Router({ goal: "g", paths: ["m", { model: "n", params: { temperature: 0 } }], client: loop });
+const model: string = local.choose().model;
+const length: number = local.execute((path, text: string) => path.model.length + text.length, "x");
+const later: Promise<number> = local.execute(async (path) => path.model.length);
+const remote = new Router({ goal: "g", paths: ["m"], mode: "remote" });
+const confidence: number | null = (await remote.choose()).confidence;
+local.startTrace().report({ success: true, score: 0.9, failureCategory: FAILURE_CATEGORIES[0] });
+
+const signals = new Signals(loop, { model: chatModel("http://127.0.0.1", "k", "m") });
+const kind: "accept" | "reject" | "continue" = signals.reportUserTurn("s", "no").kind;
+const asked = await decide("g", { constraints: { maxCostUsd: 1 } });
+try {
+  isSampled(0.5, "key");
+} catch (error) {
+  if (error instanceof AgentLoopError) error.code.length + error.requestId.length;
+}
+
+// @ts-expect-error a turn has an answer
+loop.logTurn("q");
+// @ts-expect-error a rating is one of three
+loop.annotate("q", "a", "c", { rating: "awful" });
+// @ts-expect-error a router has paths
+new Router({ goal: "g" });
+// @ts-expect-error a remote choice has to be awaited
+remote.choose().model;
+// @ts-expect-error no such constraint
+new Router({ goal: "g", paths: ["m"], constraints: { maxPrice: 1 } });
+export { asked, confidence, id, kind, later, length, link, model, nothing, sent };
