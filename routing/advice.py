@@ -21,7 +21,7 @@ from routing.engine.choice import IDLE_SHARE, TRIES_KEPT, Constraints, Standing
 from routing.engine.histogram import EMPTY, POINTS, Histogram
 from routing.engine.insights import GoalReport, PathReport, Window, cross_goal_summary, goal_insight
 from routing.engine.recommendation import Aim, recommend
-from routing.models import WHOLE_GOAL
+from routing.models import WHOLE_GOAL, Mode
 from routing.standings import WINDOW_HOURS, GoalView, PathView, look, look_at_paths, window_start, with_chances
 
 SCHEMA_VERSION = "1.0"
@@ -299,7 +299,12 @@ def _path_report(path: PathView, seen: Seen, drift: Mapping[str, Any] | None) ->
 def state_snapshot(project: Project, goal_name: str, *, pipeline: str = "") -> dict[str, Any]:
     """All that a client needs to draw for itself. One query. `version` changes with anything that choosing sees."""
     goal = look(project, goal_name, pipeline=pipeline, window_hours=WINDOW_HOURS)
-    paths = [_snapshot_path(path, goal) for path in goal.paths if path.contender.standing is not Standing.DISABLED]
+    barred = _barred(goal, pipeline)
+    paths = [
+        _snapshot_path(path, goal)
+        for path in goal.paths
+        if path.contender.standing is not Standing.DISABLED and path.id.hex not in barred
+    ]
     body = {
         "goal": goal_name,
         "pipeline_id": pipeline or None,
@@ -312,6 +317,14 @@ def state_snapshot(project: Project, goal_name: str, *, pipeline: str = "") -> d
         "paths": paths,
     }
     return {**body, "version": snapshot_version(body)}
+
+
+def _barred(goal: GoalView, pipeline: str) -> set[str]:
+    """The paths that break what the goal itself asks for: clients that draw need not know how that is told."""
+    if not goal.constraints or goal.mode != Mode.APPLY:
+        return set()
+    contenders = with_chances(goal, goal.wishes(), pipeline)
+    return {one.path_id for one in contenders if goal.constraints.broken_by(one.figures)}
 
 
 def snapshot_version(body: Mapping[str, Any]) -> str:

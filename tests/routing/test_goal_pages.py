@@ -13,6 +13,7 @@ from agentloop.actors import SYSTEM
 from agentloop.models import AuditEntry, Project
 from agentloop.tenancy import add_member
 from routing import figures, plots
+from routing.advice import state_snapshot
 from routing.decisions import Asked, decide
 from routing.evidence import withdraw
 from routing.models import Goal, Path, PathChange, goal_id
@@ -322,6 +323,7 @@ def test_a_goals_constraints_hold_for_requests_that_name_none(project: Project) 
     assert chosen <= {"good", "unknown"}
     assert "good" in chosen
     assert decide(project, Asked("book", models=("poor",))).path is None
+    assert {path["model_id"] for path in state_snapshot(project, "book")["paths"]} == {"good", "unknown"}
 
 
 # --- queries --------------------------------------------------------------------------------------------------
