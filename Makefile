@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 --no-header
 
-.PHONY: help run install test lint e2e bench lock
+.PHONY: help run install test lint e2e bench screenshots lock
 .DEFAULT_GOAL := help
 
 help: ## list what make can do
@@ -15,7 +15,7 @@ help: ## list what make can do
 	|| sed -n 's/^\([a-z0-9]*\):.*## /  make \1: /p' $(MAKEFILE_LIST)
 
 run: install ## install if needed, start everything, serve until Ctrl-C
-	@exec $(BIN)/python manage.py up
+	@exec $(BIN)/python manage.py up $(ARGS)
 
 install: .venv/.base-installed ## make .venv with everything that running needs
 
@@ -35,6 +35,9 @@ lint: .venv/.test-installed ## style, types, and migrations that are missing
 bench: .venv/.test-installed ## every benchmark; the figures to keep stand in benchmarks/README.md
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; \
 	$(BIN)/python -m "benchmarks.$$(basename "$$script" .py)" $(ARGS) || exit 1; done
+
+screenshots: .venv/.test-installed ## the README's pictures anew, of the demo's data
+	$(BIN)/python -m tools.screenshots $(ARGS)
 
 lock: .venv/.base-installed ## compile the locked requirements anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

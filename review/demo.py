@@ -48,7 +48,7 @@ from routing import evidence as ledger
 from routing.demo import demo_goals
 
 DEMO = "Demo"
-SETTINGS = {"ttl_days": 6, "random_share": 0.2}
+SETTINGS = {"ttl_days": 5, "random_share": 0.2}
 MAIL = "demo.agentloop.local"
 # Each with their hours in UTC: somebody is there at nearly any time, on four continents.
 REVIEWERS = (
@@ -58,7 +58,7 @@ REVIEWERS = (
     ("Lucía", "Ferrer", 14, 23),
 )
 # How much of what comes they get through, and how much of an hour's work they do at the weekend.
-KEEPS_UP, AT_WEEKENDS = 0.84, 0.4
+KEEPS_UP, AT_WEEKENDS = 0.8, 0.4
 END_USER = "End user"
 
 

@@ -64,7 +64,7 @@ def _figures(project: Project, actor: Actor) -> dict[str, Any]:
     has_begun = waiting > 0 or any(not day.is_empty for day in days)
     pace, facets = pace_of(days), figures.largest_facets(project, ("signal", "goal"), 8)
     worths, refused = worths_of(figures.recently_judged(project)), figures.refused(project)
-    loss = loss_of(standing.due, pace)
+    loss, forest = loss_of(standing.due, pace), forest_of(worths)
     return {
         "has_begun": has_begun or worths.random.count > 0 or bool(worths.signals),
         "waiting": waiting,
@@ -78,15 +78,16 @@ def _figures(project: Project, actor: Actor) -> dict[str, Any]:
         "due_total": sum(standing.due),
         "today": days[-1],
         "days": days,
-        "flow": columns_of(days, ("came",), ("correct", "partial", "incorrect", "dismissed", "expired")),
+        "flow": columns_of(days, ("came",), ("judged", "dismissed", "expired")),
         "came_total": sum(day.came for day in days),
         "done_total": sum(day.done for day in days),
         "expired_total": sum(day.expired for day in days),
         "verdicts": columns_of(days, tuple(reversed(RATINGS))),
         "ratings": _ratings(days),
         "worths": worths,
-        "worth_rows": list(zip(worths.signals, forest_of(worths).signals, strict=True)),
-        "forest": forest_of(worths),
+        "worth_rows": list(zip(worths.signals, forest.signals, strict=True)),
+        "forest": forest,
+        "has_diamonds": any(one.random for one in forest.signals),
         "me": figures.my_day(project, actor),
         "signals": _meters(facets["signal"], waiting),
         "goals": facets["goal"],

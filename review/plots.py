@@ -105,7 +105,8 @@ class Whisker:
     low: str
     middle: str
     high: str
-    width: str
+    # Among the random draws alone, where there are enough.
+    random: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,10 @@ def forest_of(worths: Worths) -> Forest:
     end = min(1.0, ceil(max((share.high for share in shares if share.count), default=1.0) * 10) / 10)
     step = 0.1 if end <= 0.5 else 0.2
     ticks = [(percent(place * step / end), f"{place * step:.0%}") for place in range(int(end / step + 1e-9) + 1)]
-    return Forest(end, ticks, _whisker(worths.random, end), [_whisker(one.share, end) for one in worths.signals])
+    signals = [_whisker(one.share, end, None if one.random.is_few else one.random) for one in worths.signals]
+    return Forest(end, ticks, _whisker(worths.random, end), signals)
 
 
-def _whisker(share: Share, end: float) -> Whisker:
-    low, middle, high = (min(1.0, value / end) for value in (share.low, share.rate, share.high))
-    return Whisker(percent(low), percent(middle), percent(high), percent(high - low))
+def _whisker(share: Share, end: float, random: Share | None = None) -> Whisker:
+    low, middle, high = (percent(min(1.0, value / end)) for value in (share.low, share.rate, share.high))
+    return Whisker(low, middle, high, percent(min(1.0, random.rate / end)) if random else None)

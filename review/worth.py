@@ -62,10 +62,15 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """One signal's share of incorrect turns."""
+    """One signal's share of incorrect turns, and the same among the random draws alone.
+
+    What is urgent is judged first, so a signal that comes along with louder ones looks worse by the former than it
+    is: where there are enough random draws, they decide.
+    """
 
     signal: str
     share: Share
+    random: Share
     finding: Finding
 
 
@@ -91,17 +96,21 @@ def worths_of(turns: Iterable[Judged]) -> Worths:
 
     A turn has a signal that speaks at least half as loud as a plain yes: a confidence of 0.5 or less, for one.
     """
-    random, seen = [0, 0], dict[str, list[int]]()
+    drawn, seen, seen_at_random = [0, 0], dict[str, list[int]](), dict[str, list[int]]()
     for turn in turns:
         if turn.is_random:
-            _count(random, turn)
+            _count(drawn, turn)
         for name, value in turn.signals.items():
             if strength(name, value) >= LOUD:
                 _count(seen.setdefault(name, [0, 0]), turn)
-    base = Share(*random)
-    shares = sorted(((name, Share(*of)) for name, of in seen.items()), key=lambda one: -one[1].count)[:MOST_SIGNALS]
-    shares.sort(key=lambda one: (one[1].is_few, -one[1].rate, one[0]))
-    return Worths(base, [Worth(name, share, _finding(share, base)) for name, share in shares])
+                if turn.is_random:
+                    _count(seen_at_random.setdefault(name, [0, 0]), turn)
+    base, found = Share(*drawn), []
+    for name, of in sorted(seen.items(), key=lambda one: -one[1][1])[:MOST_SIGNALS]:
+        share, random = Share(*of), Share(*seen_at_random.get(name, (0, 0)))
+        found.append(Worth(name, share, random, _finding(share if random.is_few else random, base)))
+    found.sort(key=lambda one: (one.share.is_few, -one.share.rate, one.signal))
+    return Worths(base, found)
 
 
 def _count(of: list[int], turn: Judged) -> None:

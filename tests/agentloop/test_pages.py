@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from agentloop.models import Project, RefusalCount
 from agentloop.pages import bars_of
+from review import demo
 from review.models import ExpiredCount
 from tests.review.support import Caller, make_project, member, settle_index
 
@@ -134,7 +136,25 @@ def filled(transactional_db: None) -> None:
     project = make_project("acme")
     member(project, "alice", "owner")
     member(make_project("empty"), "alice", "owner")
+    demo.fill(project, two_weeks())
     fill(project, caller_for(project))
+
+
+@dataclass(frozen=True)
+class Execution:
+    goal: str
+    trace_id: str
+    model: str
+    path_id: str
+    at: datetime
+    success: bool
+
+
+def two_weeks() -> list[Execution]:
+    """So that every plot of the overview has something to draw."""
+    begin = timezone.now() - timedelta(days=14)
+    hours = [begin + timedelta(hours=hour) for hour in range(14 * 24)]
+    return [Execution("book_meeting", f"trace {at}", "gpt-4o", "", at, at.hour % 3 > 0) for at in hours]
 
 
 def sign_in(page: Any) -> None:

@@ -47,8 +47,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def until(holds: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
         time.sleep(0.1)
@@ -84,7 +84,7 @@ class Site:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-        until(lambda: "AgentLoop runs" in self.output or self.process.poll() is not None, "it runs")
+        until(lambda: "AgentLoop runs" in self.output or self.process.poll() is not None, "it runs", 100)
         assert self.process.poll() is None, self.output
         return self
 

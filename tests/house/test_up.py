@@ -1,5 +1,6 @@
 """`manage.py up`: the start, the second start, the end, and what a kill -9 leaves."""
 
+import json
 import re
 import signal
 import socket
@@ -84,6 +85,19 @@ def test_a_request_line_of_20_kb_gets_through(first: Facts) -> None:
 
 def test_sigterm_ends_everything(first: Facts) -> None:
     assert (first.exit_code, first.left_behind) == (0, [])
+
+
+def test_a_first_start_has_a_project_to_look_at(tmp_path: Path) -> None:
+    site = Site(tmp_path / "home")
+    try:
+        site.start()
+        assert "the project Demo has two weeks of sample turns" in site.output
+        listed = json.loads(manage(site.home, "project", "list", "--json").stdout.splitlines()[-1])
+        assert [one["project"] for one in listed] == ["default", "demo"]
+    finally:
+        assert site.stop() == 0
+    assert site.start().output.count("sample turns") == 0
+    assert site.stop() == 0
 
 
 def test_a_second_start_keeps_the_data_and_prints_no_secret(first: Facts, site: Site) -> None:

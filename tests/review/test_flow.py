@@ -91,6 +91,22 @@ def test_what_signals_are_worth_against_the_random_share() -> None:
     ]
 
 
+def test_where_there_are_enough_random_draws_they_decide() -> None:
+    found = worths_of(
+        [
+            *judged(60, 6, random=True, factual_claim=True),
+            *judged(60, 6, random=True),
+            # What is judged because of louder signals is mostly wrong.
+            *judged(100, 80, thumbs_down=True, factual_claim=True),
+        ]
+    )
+    told = {one.signal: (one.share, one.random, one.finding) for one in found.signals}
+    assert told == {
+        "factual_claim": (Share(86, 160), Share(6, 60), Finding.UNCLEAR),
+        "thumbs_down": (Share(80, 100), Share(0, 0), Finding.MORE),
+    }
+
+
 def test_few_random_draws_tell_nothing() -> None:
     found = worths_of([*judged(FEW - 1, 0, random=True), *judged(90, 90, thumbs_down=True)])
     assert [one.finding for one in found.signals] == [Finding.FEW]
