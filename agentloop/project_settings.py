@@ -217,6 +217,10 @@ SETTINGS: dict[str, Setting] = {
     "random_share": Setting(
         0.05, _share(0, 1), "Share of claims drawn at random, so that reviews hold an unbiased sample."
     ),
+    "double_share": Setting(
+        0.0, _share(0, 1), "Share of turns that several reviewers judge, none of them seeing what the others say."
+    ),
+    "double_verdicts": Setting(2, _whole(2, 5), "How many verdicts such a turn needs."),
     "memory_threshold": Setting(
         0.95, _share(0.5, 1), "Likeness from which a correction updates a memory instead of making one."
     ),

@@ -22,7 +22,7 @@ from agentloop.parsing import as_json_text, clean_text, read_object
 from agentloop.refusals import count_refusal
 from agentloop.signing import NoSigningKey, feedback_urls
 from agentloop.tenancy import Reach
-from review import annotations, errors, figures, filters, intake, memories, queue, removal, verdicts
+from review import annotations, errors, figures, filters, intake, memories, queue, removal, rubrics, verdicts
 from review import serializers as s
 from review.gathering import log_turn
 from review.models import (
@@ -31,6 +31,7 @@ from review.models import (
     Draft,
     Occurrence,
     QueueAct,
+    Rubric,
     Status,
     Turn,
 )
@@ -538,6 +539,35 @@ class AnnotationView(ReviewView):
         wanted = id_of("ann", annotation_id, errors.AnnotationNotFound)
         judged = verdicts.edit_annotation(self.project, self.speaker(given), wanted, changes)
         return Response(judged_shape(judged))
+
+
+# --- the rubric -----------------------------------------------------------------------------------------------
+
+
+class RubricView(ReviewView):
+    scopes: ClassVar = {"GET": Scope.READ, "PUT": Scope.ADMIN}
+
+    @extend_schema(operation_id="get_rubric", summary="The questions that verdicts answer", responses=s.RubricOut)
+    def get(self, request: Request) -> Response:
+        return Response(_rubric_shape(rubrics.current(self.project)))
+
+    @extend_schema(
+        operation_id="change_rubric",
+        summary="Change the questions",
+        description="Makes the next version. Answers that were given keep the version they were given under.",
+        request=s.RubricIn,
+        responses=s.RubricOut,
+    )
+    def put(self, request: Request) -> Response:
+        body = self.body()
+        after = body.get("after")
+        if after is not None and (isinstance(after, bool) or not isinstance(after, int)):
+            raise errors.BadValue("after", "takes the number of a version.")
+        return Response(_rubric_shape(rubrics.save(self.project, self.actor, body.get("questions"), after=after)))
+
+
+def _rubric_shape(rubric: Rubric | None) -> dict[str, Any]:
+    return {"version": rubric.version if rubric else 0, "questions": rubric.questions if rubric else []}
 
 
 # --- memories, figures, erasure -------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ SELECT {_BEFORE}, {_AFTER},
         SELECT id, occurred_at, user_id, session_id, trace_id, model, signals FROM review_occurrence
         WHERE turn_id = %(turn)s ORDER BY id DESC LIMIT {OCCURRENCES}) AS one),
     (SELECT json_agg(one ORDER BY one.id DESC) FROM (
-        SELECT id, act, actor, at, undone_at, before = '{{}}' AS is_word, details->>'annotation' AS annotation
+        SELECT id, act, actor, at, undone_at, before = '{{}}' AND act <> 'opinion' AS is_word,
+            details->>'annotation' AS annotation
         FROM review_queueact WHERE subject_id = %(turn)s ORDER BY id DESC LIMIT {ACTS}) AS one),
     (SELECT json_agg(one ORDER BY one.id DESC) FROM (
         SELECT id, turn_id, source, author, author_label, rating, root_cause, failure_category, tags, comment,
@@ -51,7 +52,12 @@ SELECT {_BEFORE}, {_AFTER},
     (SELECT json_build_object('calls', count(*), 'cost_usd', sum(cost_usd), 'latency_ms', sum(latency_ms),
             'errors', count(*) FILTER (WHERE error_type <> ''))
         FROM routing_eventspan
-        WHERE project_id = %(project)s AND trace_id = %(trace)s AND trace_id <> '' AND model <> '')
+        WHERE project_id = %(project)s AND trace_id = %(trace)s AND trace_id <> '' AND model <> ''),
+    (SELECT json_build_object('version', version, 'questions', questions) FROM review_rubric
+        WHERE project_id = %(project)s ORDER BY version DESC LIMIT 1),
+    (SELECT json_agg(one ORDER BY one.actor) FROM (
+        SELECT actor, actor_label, rating, verdict, at FROM review_opinion
+        WHERE turn_id = %(turn)s AND NOT is_settled) AS one)
 """
 
 
@@ -66,6 +72,8 @@ class Around:
     known_tags: list[str]
     path: dict[str, Any] | None
     spans: dict[str, Any]
+    rubric: dict[str, Any] | None
+    opinions: list[dict[str, Any]]
 
     @property
     def reports(self) -> list[dict[str, Any]]:
@@ -91,8 +99,8 @@ def around(project: Project, turn: Turn, actor: str) -> Around:
             "path": read("path", turn.path_id) if turn.path_id else None,
         },
     )
-    before, after, occurrences, acts, said, draft, tags, path, spans = map(_loaded, row)
-    for one in [*(before or []), *(after or []), *(occurrences or []), *(acts or []), *(said or [])]:
+    before, after, occurrences, acts, said, draft, tags, path, spans, rubric, opinions = map(_loaded, row)
+    for one in [*(before or []), *(after or []), *(occurrences or []), *(acts or []), *(said or []), *(opinions or [])]:
         _with_times(one)
     if draft:
         _with_times(draft)
@@ -106,6 +114,8 @@ def around(project: Project, turn: Turn, actor: str) -> Around:
         sorted(tags or []),
         path,
         spans or {},
+        rubric,
+        opinions or [],
     )
 
 

@@ -63,6 +63,12 @@ class OnlyOwners(AppError):
     code, http_status = "only_owners", 403
 
 
+class AlreadyJudged(Conflict):
+    """You have given your verdict on this turn: it waits for another reviewer's, or for an owner."""
+
+    code = "already_judged"
+
+
 class NotLatest(Conflict):
     """Something was done to this since: undo the later act first."""
 

@@ -88,6 +88,7 @@ ANNOTATION_FIELDS: dict[str, str] = {
     "tags": JSON,
     "comment": TEXT,
     "scores": JSON,
+    "rubric": JSON,
     "metadata": JSON,
     "user_id": TEXT,
     "goal": TEXT,

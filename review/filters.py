@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from agentloop.parsing import read_time
 from review.errors import BadValue
-from review.models import Status, Turn, TurnQuerySet
+from review.models import DISPUTED, Status, Turn, TurnQuerySet
 from review.words import words
 
 _COMPARISON = re.compile(r"(?P<name>.+?)(?P<sign><=|>=|!=|=|<|>)(?P<value>.*)", re.DOTALL)
@@ -38,7 +38,7 @@ _SPANS = {
 }
 _SPAN = re.compile(r"([1-9][0-9]{0,3})([hd])")
 SORTS = ("priority", "newest", "oldest", "expiring")
-_FLAGS = ("escalated", "truncated", "claimed", "snoozed")
+_FLAGS = ("escalated", "disputed", "truncated", "claimed", "snoozed")
 FILTERS = ("status", *_EQUAL, "tag", "signal", "q", *_TIMES, *_SPANS, *_FLAGS, "min_occurrences")
 
 
@@ -96,6 +96,7 @@ def _condition(project_id: UUID, name: str, value: str) -> Any:
     now = timezone.now()
     holds = {
         "escalated": ~Q(escalated_by=""),
+        "disputed": Q(escalated_by=DISPUTED),
         "truncated": ~Q(truncated=[]),
         "claimed": ~Q(claimed_by="") & Q(claimed_until__gt=now),
         "snoozed": Q(snoozed_until__isnull=False, snoozed_until__gt=now),

@@ -264,7 +264,7 @@ def _annotation(item: Mapping[str, Any], turn: Mapping[str, Any], rules: IntakeR
     texts = {name: item.get(name) or "" for name in ("question", "agent_response")}
     said = read_turn({**item, **texts, "sample_rate": item.get("draw_probability")}, rules, now).row
     created_at = _time(item, "created_at", now) or turn["last_seen_at"]
-    scores = item.get("scores") if isinstance(item.get("scores"), dict) else {}
+    scores, rubric = (item[name] if isinstance(item.get(name), dict) else {} for name in ("scores", "rubric"))
     return {
         "name": as_json_text(item.get("annotation_id") or item.get("id") or ""),
         "question": said["question"] if item.get("question") is not None else turn["question"],
@@ -279,6 +279,8 @@ def _annotation(item: Mapping[str, Any], turn: Mapping[str, Any], rules: IntakeR
         "tags": said["tags"],
         "comment": _text(item.get("comment"), MAX_COMMENT, rules),
         "scores": masked(scores, rules.mask) if rules.mask else scores,
+        # Answers keep the version of the rubric that they were given under, also where that one is not known.
+        "rubric": masked(rubric, rules.mask) if rules.mask else rubric,
         "metadata": said["metadata"],
         "user_id": said["user_id"],
         **{name: said[name] or turn[name] for name in intake.NAMES},

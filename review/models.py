@@ -16,6 +16,9 @@ from django.utils import timezone
 from agentloop.ids import new_id, shown
 from agentloop.models import Project
 
+# What stands in `escalated_by` where reviewers disagree.
+DISPUTED = "double_review"
+
 
 def _loose(to: str | type[models.Model], **kwargs: Any) -> models.ForeignKey[Any, Any]:
     return models.ForeignKey(to, models.DO_NOTHING, related_name="+", db_constraint=False, **kwargs)
@@ -100,6 +103,8 @@ class Turn(models.Model):
     escalation_note = models.TextField(blank=True, default="")
     dismissed_reason = models.TextField(blank=True, default="")
     closed_at = models.DateTimeField(null=True)
+    # How many opinions wait for others; see review.double.
+    opinions = models.SmallIntegerField(default=0, db_default=0)
 
     objects = TurnQuerySet.as_manager()
 
@@ -150,6 +155,10 @@ class Turn(models.Model):
     @property
     def shown_id(self) -> str:
         return shown("turn", self.id)
+
+    @property
+    def is_disputed(self) -> bool:
+        return self.escalated_by == DISPUTED
 
 
 class Occurrence(models.Model):
@@ -344,6 +353,8 @@ class Annotation(models.Model):
     tags = ArrayField(models.TextField(), default=list)
     comment = models.TextField(blank=True, default="")
     scores = models.JSONField(default=dict)
+    # `version` and `answers`, or empty; see review.rubrics.
+    rubric = models.JSONField(default=dict, db_default={})
     metadata = models.JSONField(default=dict)
     user_id = models.TextField(blank=True, default="")
 
@@ -410,6 +421,62 @@ class AnnotationVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.annotation_id} v{self.version}"
+
+
+class Opinion(models.Model):
+    """What one of several reviewers says of a turn, unseen by the others until something comes of it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = _loose(Project, db_index=False)
+    turn = _loose(Turn, db_index=False)
+    actor = models.TextField()
+    actor_label = models.TextField(blank=True, default="")
+    source = models.CharField(max_length=10, choices=AnnotationSource)
+    rating = models.CharField(max_length=10, choices=Rating)
+    verdict = models.JSONField(default=dict)
+    draw = models.TextField(blank=True, default="")
+    draw_probability = models.FloatField(null=True)
+    # The annotation that is made of it when all agree.
+    annotation_id = models.UUIDField(default=new_id)
+    at = models.DateTimeField(default=timezone.now)
+    is_settled = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["turn", "actor"], condition=Q(is_settled=False), name="opinion_once")
+        ]
+        indexes = [
+            models.Index(fields=["project", "turn"], name="opinion_of_turn"),
+            models.Index(fields=["turn"], name="opinion_by_turn"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.actor} on {self.turn_id}: {self.rating}"
+
+
+class QuestionKind(models.TextChoices):
+    BOOLEAN = "boolean", "Yes or no"
+    CHOICE = "choice", "One of several"
+    CHOICES = "choices", "Any of several"
+    NUMBER = "number", "A number"
+    TEXT = "text", "Words"
+
+
+class Rubric(models.Model):
+    """One version of the questions that a project's verdicts answer. Rows are appended; the newest one is asked."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project, db_index=False)
+    version = models.IntegerField()
+    questions = models.JSONField(default=list)
+    author = models.TextField()
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "version"], name="rubric_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project_id} v{self.version}"
 
 
 class StaleTurn(models.Model):

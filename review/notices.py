@@ -96,6 +96,14 @@ def turn_escalated(project: Project, actor: Actor, turn: Turn) -> None:
     tell(project, "turn.escalated", [body])
 
 
+def turn_disputed(project: Project, turn: Turn) -> None:
+    """Tells the owners that a turn waits for a decision, and not who said what."""
+    about = f" of {turn.goal}" if turn.goal else ""
+    message = f"Reviewers disagree on a turn{about}: an owner has to decide."
+    body = {"message": message, "turn_id": turn.shown_id, "goal": turn.goal, "actor": "", "url": _url(project)}
+    tell(project, "turn.escalated", [body])
+
+
 def verdict_noted(actor: Actor, act: str, annotation: Annotation) -> None:
     """Tells of a verdict by the audit log's word for what was done."""
     event = VERDICTS[act]

@@ -20,10 +20,10 @@ from agentloop.actors import Actor
 from agentloop.masking import mask_of, masked, masked_text
 from agentloop.models import Project
 from agentloop.sql import run
-from review import errors, notices
+from review import double, errors, notices
 from review.figures import pending_count
 from review.filters import TurnFilter, in_order
-from review.models import Draft, Occurrence, QueueAct, Skip, Status, Turn, TurnRedirect
+from review.models import DISPUTED, Draft, Occurrence, Opinion, QueueAct, Skip, Status, Turn, TurnRedirect
 from review.priority import rank_of
 
 Answer = TypeVar("Answer")
@@ -88,6 +88,8 @@ WITH next AS (
     SELECT turn.id, {_STATE_JSON} AS before FROM review_turn AS turn
     WHERE turn.project_id = %(project)s AND turn.status = 'pending' AND turn.claimed_by = ''
         AND turn.expires_at > now() AND (turn.snoozed_until IS NULL OR turn.snoozed_until <= now())
+        AND (turn.opinions = 0 OR NOT EXISTS (
+            SELECT FROM review_opinion WHERE turn_id = turn.id AND actor = %(actor)s AND NOT is_settled))
         AND {{eligible}}
     ORDER BY {{order}} LIMIT 1 FOR UPDATE OF turn SKIP LOCKED
 ), claimed AS (
@@ -203,6 +205,8 @@ def claim_matching(project: Project, actor: Actor, filters: TurnFilter, sort: st
         turns = filters.apply(Turn.objects.of(project).pending().unclaimed().awake())
         if not actor.is_owner:
             turns = turns.filter(escalated_by="")
+        judged = Opinion.objects.filter(project=project, actor=actor.ref, is_settled=False).values("turn_id")
+        turns = turns.exclude(opinions__gt=0, id__in=judged)
         turns = in_order(turns, sort).select_for_update(skip_locked=True, of=("self",))
         skipped = Skip.objects.filter(project=project, actor=actor.ref).values("turn_id")
         turn = turns.exclude(id__in=skipped).first() or turns.filter(id__in=skipped).first()
@@ -219,6 +223,8 @@ def claim_given(project: Project, actor: Actor, turn_id: UUID) -> Done:
             raise errors.ClaimedByAnother
         if turn.escalated_by and not actor.is_owner:
             raise errors.OnlyOwners
+        if double.has_judged(turn, actor):
+            raise errors.AlreadyJudged
         return _take(turn, project, actor, draw="given")
 
 
@@ -344,16 +350,42 @@ def untag(turn: Turn, tags: Sequence[str]) -> None:
     mark_stale(turn)
 
 
-def close_reviewed(turn: Turn, actor: Actor, annotation_id: UUID) -> Done:
+def close_reviewed(turn: Turn, actor: Actor, details: dict[str, Any]) -> Done:
     """Closes a locked turn with the verdict that was just given."""
-    return _close(turn, actor, "verdict", {"annotation": annotation_id.hex}, status=Status.REVIEWED)
+    return _close(turn, actor, "verdict", details, status=Status.REVIEWED)
+
+
+def await_others(turn: Turn, actor: Actor, opinion: Opinion) -> Done:
+    """Gives a locked turn with a new opinion back to the others. It lives until one of them can have seen it.
+
+    Undoing that is undoing the opinion alone, so that it needs no state of before: others go on meanwhile.
+    """
+    details = {"opinion": opinion.id.hex, **_taken_draft(turn, actor)}
+    act = QueueAct.objects.create(
+        project_id=turn.project_id, subject_id=turn.id, actor=actor.ref, act="opinion", details=details
+    )
+    _change(turn, snoozed_until=None, expires_at=max(turn.expires_at, timezone.now() + DRAFT_LIFE), **UNCLAIMED)
+    return Done(turn, act)
+
+
+def dispute(turn: Turn, actor: Actor, details: dict[str, Any]) -> Done:
+    """Puts a locked turn on which reviewers disagree before the owners. Whoever judged it is not asked again."""
+    changes = {"escalated_by": DISPUTED, "escalation_note": "", "snoozed_until": None, **UNCLAIMED}
+    expires_at = max(turn.expires_at, timezone.now() + DRAFT_LIFE)
+    return _act(turn, actor, "dispute", {**details, **_taken_draft(turn, actor)}, expires_at=expires_at, **changes)
+
+
+def _taken_draft(turn: Turn, actor: Actor) -> dict[str, Any]:
+    """What a reviewer had written, which ends with their act and comes back when that is undone."""
+    draft = Draft.objects.filter(turn_id=turn.id, actor=actor.ref).first()
+    if draft is None:
+        return {}
+    draft.delete()
+    return {"draft": draft.body}
 
 
 def _close(turn: Turn, actor: Actor, act: str, details: dict[str, Any], **changes: Any) -> Done:
-    draft = Draft.objects.filter(turn_id=turn.id, actor=actor.ref).first()
-    if draft is not None:
-        details = {**details, "draft": draft.body}
-        draft.delete()
+    details = {**details, **_taken_draft(turn, actor)}
     return _act(turn, actor, act, details, closed_at=timezone.now(), snoozed_until=None, **UNCLAIMED, **changes)
 
 
@@ -514,6 +546,15 @@ def _move_to(turn: Turn, twin: Turn) -> None:
             [twin.id, turn.id],
         )
         run(f"UPDATE {table} SET turn_id = %s WHERE turn_id = %s", [turn.id, twin.id])
+    run(
+        """DELETE FROM review_opinion AS newer USING review_opinion AS older
+        WHERE newer.turn_id = %s AND older.turn_id = %s AND newer.actor = older.actor
+            AND NOT newer.is_settled AND NOT older.is_settled""",
+        [twin.id, turn.id],
+    )
+    run("UPDATE review_opinion SET turn_id = %s WHERE turn_id = %s", [turn.id, twin.id])
+    if twin.opinions:
+        double.recount(turn)
     # The twin's own acts end with it: its earlier states are nothing to go back to any more.
     QueueAct.objects.filter(subject_id=twin.id).delete()
     TurnRedirect.objects.filter(to_turn_id=twin.id).update(to_turn_id=turn.id)
@@ -569,6 +610,8 @@ def check_hold(turn: Turn, actor: Actor, token: int | None) -> None:
         raise errors.ClaimedByAnother
     if turn.escalated_by and not actor.is_owner and not is_mine:
         raise errors.OnlyOwners
+    if double.has_judged(turn, actor):
+        raise errors.AlreadyJudged
 
 
 def _act(turn: Turn, actor: Actor, name: str, details: dict[str, Any] | None = None, **changes: Any) -> Done:

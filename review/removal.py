@@ -38,6 +38,7 @@ WITH doomed AS MATERIALIZED (
 ), turns AS (DELETE FROM review_turn USING doomed WHERE review_turn.id = doomed.id),
 occurrences AS (DELETE FROM review_occurrence AS t USING doomed WHERE t.turn_id = doomed.id),
 skips AS (DELETE FROM review_skip AS t USING doomed WHERE t.turn_id = doomed.id),
+opinions AS (DELETE FROM review_opinion AS t USING doomed WHERE t.turn_id = doomed.id),
 drafts AS (DELETE FROM review_draft AS t USING doomed WHERE t.turn_id = doomed.id),
 acts AS (DELETE FROM review_queueact AS t USING doomed WHERE t.subject_id = doomed.id),
 redirects AS (DELETE FROM review_turnredirect AS t USING doomed WHERE t.to_turn_id = doomed.id),
@@ -62,7 +63,7 @@ SELECT (SELECT count(*) FROM doomed), ARRAY(SELECT DISTINCT memory_id FROM annot
 _OUTLIVES = "t.memory_id IS NOT NULL AND t.retracted_at IS NULL AND t.correction <> ''"
 _LEAVE_CORRECTIONS = f""", left_over AS (
     UPDATE review_annotation AS t SET outlived_at = now(), turn_id = NULL, response = '', content_hash = NULL,
-        comment = '', scores = '{{}}', trace_id = '', asked_by = ARRAY(
+        comment = '', scores = '{{}}', rubric = '{{}}', trace_id = '', asked_by = ARRAY(
             SELECT user_id FROM review_turn WHERE id = doomed.id AND user_id <> ''
             UNION SELECT user_id FROM review_occurrence WHERE turn_id = doomed.id AND user_id <> '')
     FROM doomed WHERE t.turn_id = doomed.id AND {_OUTLIVES} RETURNING t.id

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers as s
 
-from review.models import FailureCategory, Rating, RootCause, Status
+from review.models import FailureCategory, QuestionKind, Rating, RootCause, Status
 
 TEXT_LIMIT = 256 * 1024
 
@@ -200,6 +200,13 @@ class VerdictFields(s.Serializer[Any]):
         required=False, allow_blank=True, allow_null=True, default="", trim_whitespace=False, max_length=20_000
     )
     scores = s.DictField(required=False, allow_null=True, default=dict)
+    rubric = s.DictField(
+        required=False,
+        allow_null=True,
+        default=dict,
+        help_text='Answers to the rubric\'s questions by key: `{"version": 3, "answers": {"polite": true}}`. Without a '
+        'version, to the newest. `{"no_answer": "not_applicable"}` and `{"no_answer": "cant_tell"}` are answers too.',
+    )
     metadata = s.DictField(required=False, allow_null=True, default=dict)
     reviewer = s.CharField(required=False, allow_blank=True, allow_null=True, default="", max_length=60)
 
@@ -243,7 +250,10 @@ class AnnotationEdit(VerdictFields):
 class AnnotationDone(s.Serializer[Any]):
     annotation_id = s.CharField()
     memory_id = s.CharField(allow_null=True)
-    status = s.ChoiceField(["active", "updated_existing"])
+    status = s.ChoiceField(
+        ["active", "updated_existing", "waiting"],
+        help_text="`waiting` under double review: it becomes an annotation once all verdicts on the turn agree.",
+    )
     duplicate_score = s.FloatField(allow_null=True)
     turn_id = s.CharField(allow_null=True)
     act_id = s.CharField()
@@ -265,6 +275,7 @@ class AnnotationOut(s.Serializer[Any]):
     tags = s.ListField(child=s.CharField())
     comment = s.CharField()
     scores = s.DictField()
+    rubric = s.DictField(help_text="Empty, or `version` and `answers`.")
     metadata = s.DictField()
     user_id = s.CharField()
     goal = s.CharField()
@@ -293,6 +304,28 @@ class VersionOut(s.Serializer[Any]):
 
 class AnnotationDetail(AnnotationOut):
     versions = VersionOut(many=True)
+
+
+class QuestionIn(s.Serializer[Any]):
+    """Read by `review.rubrics`, which says what is wrong with each."""
+
+    key = s.CharField(help_text="What answers call it: small letters, digits, underscores.")
+    text = s.CharField()
+    kind = s.ChoiceField(QuestionKind.choices)
+    options = s.ListField(child=s.CharField(), required=False, help_text="For `choice` and `choices`.")
+    low = s.FloatField(required=False, help_text="For `number`, with `high` and `step`.")
+    high = s.FloatField(required=False)
+    step = s.FloatField(required=False)
+
+
+class RubricIn(s.Serializer[Any]):
+    questions = QuestionIn(many=True)
+    after = s.IntegerField(required=False, help_text="The version you have seen: refused where there is a newer one.")
+
+
+class RubricOut(s.Serializer[Any]):
+    version = s.IntegerField(help_text="0 where no question was ever written.")
+    questions = QuestionIn(many=True)
 
 
 class SearchIn(s.Serializer[Any]):

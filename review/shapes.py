@@ -73,6 +73,7 @@ _OF_ANNOTATION = (
     "tags",
     "comment",
     "scores",
+    "rubric",
     "metadata",
     "user_id",
     "goal",

@@ -4,7 +4,7 @@ from django.urls import path
 
 from review import api as views
 from review import export_api as exports
-from review.pages import lists, queue
+from review.pages import lists, queue, rubric
 
 api = [
     path("v1/turns", views.TurnsView.as_view(), name="turns"),
@@ -29,6 +29,7 @@ api = [
     path("v1/export/turns.<str:form>", exports.TurnExportView.as_view(), name="export_turns"),
     path("v1/export/annotations.<str:form>", exports.AnnotationExportView.as_view(), name="export_annotations"),
     path("v1/export/audit.<str:form>", exports.AuditExportView.as_view(), name="export_audit"),
+    path("v1/rubric", views.RubricView.as_view(), name="rubric"),
     path("v1/erasure", views.ErasureView.as_view(), name="erasure"),
     path("v1/stats", views.StatsView.as_view(), name="stats"),
 ]
@@ -54,5 +55,6 @@ pages = [
     path("queue/bulk/run/", lists.queue_bulk_run, name="queue_bulk_run"),
     path("queue/bulk/<str:bulk_id>/", lists.queue_bulk_job, name="queue_bulk_job"),
     path("queue/bulk/<str:bulk_id>/undo/", lists.queue_bulk_undo, name="queue_bulk_undo"),
+    path("settings/rubric/", rubric.rubric_page, name="settings_rubric"),
     path("queue/acts/<str:act_id>/undo/", queue.queue_undo, name="queue_undo"),
 ]

@@ -1,9 +1,9 @@
 """Judging: an annotation, the turn it closes, the memory it makes; edited, and taken back."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from agentloop.errors import Conflict, Invalid
 from agentloop.ids import shown
 from agentloop.masking import mask_of, masked, masked_id
 from agentloop.models import Project
-from review import errors, evidence, memories, notices
+from review import double, errors, evidence, memories, notices, rubrics
 from review.intake import IntakeRules, content_hash
 from review.models import (
     Annotation,
@@ -24,14 +24,17 @@ from review.models import (
     AnnotationVersion,
     Draft,
     Memory,
+    Opinion,
     QueueAct,
     Skip,
     Turn,
 )
 from review.queue import (
     against_new_twins,
+    await_others,
     check_hold,
     close_reviewed,
+    dispute,
     find_turn,
     mark_stale_id,
     restore,
@@ -51,6 +54,7 @@ class Verdict:
     tags: list[str] = field(default_factory=list)
     comment: str = ""
     scores: dict[str, Any] = field(default_factory=dict)
+    rubric: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     user_id: str = ""
 
@@ -58,17 +62,21 @@ class Verdict:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-EDITABLE = ("rating", "correction", "root_cause", "failure_category", "tags", "comment", "scores", "metadata")
+EDITABLE = ("rating", "correction", "root_cause", "failure_category", "tags", "comment", "scores", "rubric", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An annotation with what it did: the turn it closed, the act to undo, and the memory it made or updated."""
+    """An annotation with what it did: the turn it closed, the act to undo, and the memory it made or updated.
+
+    One that is waiting is none yet: it will be when all who must judge the turn agree.
+    """
 
     annotation: Annotation
     act: QueueAct
     turn: Turn | None = None
     memory: memories.Remembered | None = None
+    is_waiting: bool = False
 
 
 def judge_turn(
@@ -80,11 +88,11 @@ def judge_turn(
     source: AnnotationSource,
     token: int | None = None,
 ) -> Judged:
-    """A verdict on a pending turn, which it closes."""
+    """A verdict on a pending turn, which it closes; under double review it does so once all verdicts agree."""
     with transaction.atomic():
         turn = find_turn(project, turn_id, lock=True)
         check_hold(turn, actor, token)
-        return _annotate(project, actor, _mask(project, verdict), source, turn, turn.question, turn.response)
+        return _judge(project, actor, _ready(project, verdict), source, turn, turn.question, turn.response)
 
 
 @contextmanager
@@ -115,7 +123,11 @@ def annotate(
     with transaction.atomic():
         same = Turn.objects.of(project).pending().filter(content_hash=content_hash(question, response))
         turn = same.select_for_update().first()
-        return _annotate(project, actor, _mask(project, verdict), source, turn, question, response)
+        if turn is not None and double.has_judged(turn, actor):
+            raise errors.AlreadyJudged
+        if turn is not None and turn.is_disputed and not actor.is_owner:
+            raise errors.OnlyOwners
+        return _judge(project, actor, _ready(project, verdict), source, turn, question, response)
 
 
 def annotate_heard(
@@ -156,6 +168,14 @@ def as_stored(project: Project, question: str, response: str) -> tuple[str, str]
     return stored(question, rules.question_limit), stored(response, rules.response_limit)
 
 
+def _ready(project: Project, verdict: Verdict) -> Verdict:
+    """The verdict as it is kept: its answers fit the rubric, its score is the one they give, its texts are masked."""
+    kept = rubrics.checked_answers(project, verdict.rubric)
+    score = rubrics.overall_score(project, kept)
+    scores = verdict.scores if score is None else {rubrics.OVERALL: score, **verdict.scores}
+    return _mask(project, replace(verdict, rubric=kept, scores=scores))
+
+
 def _mask(project: Project, verdict: Verdict) -> Verdict:
     mask = mask_of(project)
     if mask is None:
@@ -166,9 +186,66 @@ def _mask(project: Project, verdict: Verdict) -> Verdict:
         comment=mask(verdict.comment),
         tags=[mask(tag) for tag in verdict.tags],
         scores=masked(verdict.scores, mask),
+        rubric=rubrics.masked_answers(verdict.rubric, mask),
         metadata=masked(verdict.metadata, mask),
         user_id=masked_id(verdict.user_id, mask),
     )
+
+
+def _judge(
+    project: Project,
+    actor: Actor,
+    verdict: Verdict,
+    source: AnnotationSource,
+    turn: Turn | None,
+    question: str,
+    response: str,
+) -> Judged:
+    """A verdict that counts, or an opinion where several must judge. What is before the owners, one of them decides."""
+    decides = turn is None or (turn.escalated_by and actor.is_owner)
+    if turn is None or decides or not double.is_drawn(project, turn):
+        return _annotate(project, actor, verdict, source, turn, question, response)
+    return _give_opinion(project, actor, verdict, source, turn)
+
+
+def _give_opinion(project: Project, actor: Actor, verdict: Verdict, source: AnnotationSource, turn: Turn) -> Judged:
+    """Keeps an opinion. The last one that is needed closes the turn, or brings it before the owners."""
+    opinion = double.keep(turn, actor, verdict, source)
+    will_be = Annotation(id=opinion.annotation_id, project=project, turn_id=turn.id, rating=verdict.rating)
+    if turn.opinions < project.setting("double_verdicts"):
+        audit.note(project, actor, "verdict.blind", turn.shown_id)
+        return Judged(will_be, await_others(turn, actor, opinion).act, is_waiting=True)
+    opinions = list(double.standing(turn).order_by("actor"))
+    of_all = {"opinion": opinion.id.hex, "opinions": [one.id.hex for one in opinions]}
+    if any(one.rating != verdict.rating for one in opinions):
+        audit.note(project, actor, "verdict.blind", turn.shown_id)
+        notices.turn_disputed(project, turn)
+        return Judged(will_be, dispute(turn, actor, of_all).act, is_waiting=True)
+    return _agree(project, actor, turn, opinions, of_all)
+
+
+def _agree(project: Project, actor: Actor, turn: Turn, opinions: Sequence[Opinion], of_all: dict[str, Any]) -> Judged:
+    """Makes annotations of opinions that agree. Where they differ beside the rating, the last one speaks for the
+    turn: in the order of their authors, so that it is the same in whichever order they came."""
+    now = timezone.now()
+    made = {}
+    for place, one in enumerate(opinions):
+        columns = {
+            "id": one.annotation_id,
+            "created_at": one.at,
+            "updated_at": now + timedelta(microseconds=place),
+            "draw": one.draw,
+            "draw_probability": one.draw_probability,
+        }
+        author = actor if one.actor == actor.ref else Actor(one.actor, one.actor_label, frozenset())
+        source = AnnotationSource(one.source)
+        said = Verdict(**one.verdict)
+        made[one.actor] = _write(project, author, said, source, turn, turn.question, turn.response, columns=columns)
+    double.settle(turn)
+    ids = [annotation.id.hex for annotation, _ in made.values()]
+    act = close_reviewed(turn, actor, {**of_all, "annotations": ids}).act
+    annotation, memory = made[actor.ref]
+    return Judged(annotation, act, turn, memory)
 
 
 def _annotate(
@@ -182,6 +259,27 @@ def _annotate(
     execution: Mapping[str, str] | None = None,
 ) -> Judged:
     """Writes the annotation in the caller's transaction. An end user's word never closes a turn."""
+    annotation, memory = _write(project, actor, verdict, source, turn, question, response, execution)
+    if turn is None or source == AnnotationSource.END_USER:
+        return Judged(annotation, _act_on_annotation(annotation, actor, "annotate"), None, memory)
+    details: dict[str, Any] = {"annotation": annotation.id.hex}
+    if opinions := double.settle(turn):
+        details["opinions"] = opinions
+    return Judged(annotation, close_reviewed(turn, actor, details).act, turn, memory)
+
+
+def _write(
+    project: Project,
+    actor: Actor,
+    verdict: Verdict,
+    source: AnnotationSource,
+    turn: Turn | None,
+    question: str,
+    response: str,
+    execution: Mapping[str, str] | None = None,
+    columns: Mapping[str, Any] | None = None,
+) -> tuple[Annotation, memories.Remembered | None]:
+    """The annotation with its first version, its memory and its evidence."""
     of_turn: dict[str, Any] = {}
     if turn is not None:
         names = ("goal", "model", "path_id", "pipeline_id", "trace_id", "draw", "draw_probability")
@@ -197,18 +295,13 @@ def _annotate(
         author=actor.ref,
         author_label=actor.label,
         **verdict.as_columns(),
-        **of_turn,
+        **{**of_turn, **(columns or {})},
     )
     _keep_version(annotation, actor)
     memory = memories.remember(project, annotation)
     evidence.verdict_given(project, annotation, turn, execution)
-    closed = turn is not None and source != AnnotationSource.END_USER
-    if turn is not None and closed:
-        act = close_reviewed(turn, actor, annotation.id).act
-    else:
-        act = _act_on_annotation(annotation, actor, "annotate")
     _note(annotation, actor, "verdict.give", turn=turn.shown_id if turn else "")
-    return Judged(annotation, act, turn if closed else None, memory)
+    return annotation, memory
 
 
 def _act_on_annotation(annotation: Annotation, actor: Actor, act: str, **details: Any) -> QueueAct:
@@ -271,7 +364,11 @@ def edit_annotation(project: Project, actor: Actor, annotation_id: UUID, changes
         annotation = _locked_annotation(project, annotation_id)
         if annotation.author != actor.ref and not actor.is_owner:
             raise errors.NotYours("Only the one who gave this verdict, or an owner, can change it.")
-        verdict = _mask(project, Verdict(**{"rating": annotation.rating, **changes}))
+        if "rubric" in changes:
+            # The score that the earlier answers gave goes with them.
+            others = {name: score for name, score in annotation.scores.items() if name != rubrics.OVERALL}
+            changes = {"scores": others, **changes}
+        verdict = _ready(project, Verdict(**{"rating": annotation.rating, **changes}))
         before = {"version": annotation.version, "updated_at": annotation.updated_at.isoformat()}
         annotation.updated_at = timezone.now()
         memory = _rewrite(annotation, actor, {name: getattr(verdict, name) for name in changes})
@@ -348,7 +445,12 @@ def _later_acts(act: QueueAct) -> models.QuerySet[QueueAct]:
     """
     same = models.Q()
     if act.before:
-        same |= ~models.Q(before={})
+        same |= ~models.Q(before={}) | models.Q(act="opinion")
+    if act.act == "opinion":
+        # Only what came of it stands in its way: others may go on with the turn meanwhile.
+        same |= models.Q(details__opinions__contains=[act.details["opinion"]])
+    for made in act.details.get("annotations", ()):
+        same |= models.Q(details__annotation=made)
     if "annotation" in act.details:
         same |= models.Q(details__annotation=act.details["annotation"])
     return QueueAct.objects.filter(same, subject_id=act.subject_id, undone_at=None, id__gt=act.id)
@@ -357,6 +459,16 @@ def _later_acts(act: QueueAct) -> models.QuerySet[QueueAct]:
 def _take_back(project: Project, actor: Actor, act: QueueAct, turn: Turn | None) -> None:
     if "annotation" in act.details:
         _take_back_annotation(project, actor, act)
+    for made in act.details.get("annotations", ()):
+        annotation = _locked_annotation(project, UUID(hex=made))
+        _retract(project, annotation)
+        _note(annotation, actor, "verdict.undo")
+    if turn is not None and "opinion" in act.details:
+        double.unsettle(turn, act.details.get("opinions", [act.details["opinion"]]), without=act.details["opinion"])
+    elif turn is not None and "opinions" in act.details:
+        double.unsettle(turn, act.details["opinions"])
+    if turn is not None and act.act == "opinion":
+        _give_draft_back(project, act, turn)
     if turn is not None and act.act == "tag":
         untag(turn, act.details["tags_added"])
     if turn is not None and act.before:
@@ -394,6 +506,10 @@ def _take_back_extras(project: Project, act: QueueAct, turn: Turn) -> None:
             skips.update(at=before)
         else:
             skips.delete()
+    _give_draft_back(project, act, turn)
+
+
+def _give_draft_back(project: Project, act: QueueAct, turn: Turn) -> None:
     if "draft" in act.details:
         Draft.objects.get_or_create(
             turn_id=turn.id, actor=act.actor, defaults={"project": project, "body": act.details["draft"]}
@@ -401,5 +517,7 @@ def _take_back_extras(project: Project, act: QueueAct, turn: Turn) -> None:
 
 
 def status_of(judged: Judged) -> str:
-    """`updated_existing` where the correction went into a memory that was there."""
+    """`waiting` for others' verdicts; `updated_existing` where the correction went into a memory that was there."""
+    if judged.is_waiting:
+        return "waiting"
     return "updated_existing" if judged.memory is not None and not judged.memory.is_new else "active"

@@ -24,6 +24,7 @@ from review.effects import Shift, watching
 from review.models import AnnotationSource, QueueAct, Rating, Status, Turn
 from review.pages import listing
 from review.pages.listing import Asked
+from review.pages.rubric_form import answers_in
 from review.pages.work import work
 from review.serializers import VerdictIn
 from review.verdicts import Judged, Verdict
@@ -224,6 +225,8 @@ def queue_verdict(request: MemberRequest, turn_id: str) -> HttpResponse:
 
 def _what_it_did(judged: Judged, shifts: list[Shift]) -> str:
     parts = [f"Judged {judged.annotation.get_rating_display().lower()}."]
+    if judged.is_waiting:
+        parts.append("It counts once the verdicts on this turn agree, or an owner has decided.")
     parts += [f"{shift}." for shift in shifts]
     if judged.memory is not None:
         parts.append("Correction saved as memory." if judged.memory.is_new else "Correction joined a like memory.")
@@ -241,6 +244,7 @@ def _fields(request: HttpRequest, response: str) -> dict[str, Any]:
     return {
         **said,
         "correction": correction if is_changed else "",
+        "rubric": answers_in(request),
         "tags": list(dict.fromkeys(tag for tag in tags if tag)),
     }
 
@@ -264,7 +268,7 @@ def _verdict(request: HttpRequest, response: str) -> Verdict:
         given.is_valid(raise_exception=True)
     except ValidationError as error:
         raise as_app_error(error) or AppError() from error
-    names = ("rating", "correction", "root_cause", "failure_category", "tags", "comment")
+    names = ("rating", "correction", "root_cause", "failure_category", "tags", "comment", "rubric")
     return Verdict(**{name: given.validated_data[name] for name in names})
 
 

@@ -12,6 +12,7 @@ from review.around import Around, around
 from review.markdown import rendered
 from review.models import FailureCategory, Rating, RootCause, Status, Turn
 from review.pages.listing import signal_chips
+from review.pages.rubric_form import asked_questions
 from review.priority import explain
 
 SIMILAR = 3
@@ -30,6 +31,8 @@ ACT_WORDS = {
     "dismiss": "dismissed it",
     "reopen": "put it back into the queue",
     "verdict": "judged it",
+    "opinion": "judged it",
+    "dispute": "judged it: reviewers disagree",
     "annotate": "said what they think",
     "edit": "changed a verdict",
     "tag": "tagged it",
@@ -38,7 +41,7 @@ ACT_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Whether this reader may act on the turn now. `kind`: mine, free, other, owners, closed, or reader."""
+    """Whether this reader may act on the turn now. `kind`: mine, free, other, owners, judged, closed, or reader."""
 
     kind: str
     holder: str = ""
@@ -49,10 +52,12 @@ class Hold:
         return self.kind in ("mine", "free")
 
 
-def hold_of(turn: Turn, actor: Actor, people: dict[str, str]) -> Hold:
+def hold_of(turn: Turn, actor: Actor, people: dict[str, str], *, has_judged: bool) -> Hold:
     is_held = bool(turn.claimed_by) and turn.claimed_until is not None and turn.claimed_until > timezone.now()
     if turn.status != Status.PENDING:
         return Hold("closed")
+    if has_judged:
+        return Hold("judged")
     if is_held and turn.claimed_by != actor.ref:
         return Hold("other", people.get(turn.claimed_by, turn.claimed_by))
     if not actor.may(Scope.REVIEW):
@@ -83,9 +88,12 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
     """What `review/queue/_work.html` shows. Two queries: what stands around the turn, and similar corrections."""
     context = around(project, turn, actor.ref)
     reasons, priority = why(turn)
+    has_judged = any(one["actor"] == actor.ref for one in context.opinions)
     return {
         "turn": turn,
-        "hold": hold_of(turn, actor, people),
+        "hold": hold_of(turn, actor, people, has_judged=has_judged),
+        # Nobody who may still judge it blind sees what others said.
+        "opinions": context.opinions if turn.is_disputed and actor.is_owner else [],
         "around": context,
         "is_raw": is_raw,
         "question_html": rendered(turn.question),
@@ -99,6 +107,8 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
         "acts": _history(context.acts, people),
         "undoable": _undoable(context, actor),
         "form": _form_of(turn, context),
+        "rubric": context.rubric,
+        "questions": asked_questions(context.rubric, context.draft),
         "escalated_by": people.get(turn.escalated_by, turn.escalated_by),
         "ratings": [(value, label, str(place)) for place, (value, label) in enumerate(Rating.choices, 1)],
         "root_causes": list(ROOT_CAUSES.items()),

@@ -71,3 +71,13 @@ def elements(html: str) -> list[tuple[str, dict[str, str]]]:
     parser = _Elements()
     parser.feed(html)
     return parser.found
+
+
+# A rubric with a question of each kind.
+QUESTIONS: list[dict[str, Any]] = [
+    {"key": "polite", "text": "Was it polite?", "kind": "boolean"},
+    {"key": "tone", "text": "Which tone?", "kind": "choice", "options": ["warm", "cant_tell"]},
+    {"key": "missing", "text": "What was missing?", "kind": "choices", "options": ["facts", "links", "prices"]},
+    {"key": "depth", "text": "How deep?", "kind": "number", "low": 1, "high": 5, "step": 0.5},
+    {"key": "note", "text": "Anything else?", "kind": "text"},
+]

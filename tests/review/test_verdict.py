@@ -50,7 +50,7 @@ def test_judges_a_claimed_turn(call: Caller, project: Project) -> None:
         "l",
         "t",
     )
-    assert AnnotationVersion.objects.get().body == VERDICT
+    assert AnnotationVersion.objects.get().body == {**VERDICT, "rubric": {}}
     assert memory.fact == "It is a spiral."
     entry = AuditEntry.objects.get(act="verdict.give")
     assert "spiral" not in str(vars(entry))

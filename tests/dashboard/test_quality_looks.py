@@ -1,0 +1,47 @@
+"""The quality pages for everybody: axe finds nothing, and nothing is wider than the window, light and dark."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentloop.models import Project
+from review.models import Rubric
+from tests.dashboard.conftest import AXE
+from tests.dashboard.support import QUESTIONS, Reviewer, path_of
+from tests.review.support import Caller, turn_of
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+SIZES = {"desk": (1440, 900), "phone": (390, 844)}
+# Where pictures go, for whoever wants to look at them.
+SHOTS = os.environ.get("SHOTS")
+pytestmark = pytest.mark.usefixtures("transactional_db")
+
+
+def findings(page: Any, name: str) -> list[str]:
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+    page.evaluate(AXE)
+    found = page.evaluate(f"axe.run(document, {{runOnly: {json.dumps(RULES)}}})")
+    problems = [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found["violations"]]
+    wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    return [f"{name}: {problem}" for problem in problems] + ([f"{name}: {wider} px too wide"] if wider > 0 else [])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everyone_can_use_every_page(
+    call: Caller, reviewer: Callable[..., Reviewer], project: Project, size: str, scheme: str
+) -> None:
+    width, height = SIZES[size]
+    owner = reviewer("alice", "owner", viewport={"width": width, "height": height}, color_scheme=scheme)
+    turn = turn_of(call.log("Can I return it?", "Yes, within 30 days.", goal="returns", signals={"thumbs_down": True}))
+    problems = findings(owner.opens("/p/acme/settings/rubric/"), f"rubric-empty-{size}-{scheme}")
+    Rubric.objects.create(project=project, version=3, questions=QUESTIONS, author="system")
+    for name, path in {"rubric": "/p/acme/settings/rubric/", "desk-rubric": path_of(turn)}.items():
+        problems += findings(owner.opens(path), f"{name}-{size}-{scheme}")
+    assert problems == []
+    assert owner.said == []
