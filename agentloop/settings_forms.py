@@ -32,13 +32,13 @@ GROUPS = (
         "keeping",
         "How long things are kept",
         "A turn that nobody judges in time is deleted. Verdicts and memories stay as long as you say here.",
-        ("ttl_days", "retention_days", "feedback_link_days", "decision_days"),
+        ("ttl_days", "retention_days", "feedback_link_days", "decision_days", "span_days"),
     ),
     Group(
         "queue",
         "The queue",
         "How turns are handed out to reviewers.",
-        ("claim_minutes", "random_share"),
+        ("claim_minutes", "random_share", "double_share", "double_verdicts"),
     ),
     Group(
         "memories",
@@ -51,7 +51,7 @@ GROUPS = (
         "Limits",
         "What one client may send. Longer texts are cut and marked; requests beyond the rate are refused and counted "
         "on the overview.",
-        ("question_limit", "response_limit", "rate_per_second", "rate_burst"),
+        ("question_limit", "response_limit", "rate_per_second", "rate_burst", "reports_per_day"),
     ),
     Group(
         "privacy",
@@ -75,8 +75,11 @@ GROUPS = (
     Group(
         "widget",
         "Feedback form",
-        "Where the form for end users may be shown in a frame.",
-        ("widget_origins",),
+        "What your users see when they follow a feedback link; /widget-demo/ below this project's address shows it.",
+        (
+            *("widget_accent", "widget_logo", "widget_texts", "widget_origins"),
+            *("feedback_per_link", "feedback_per_address", "feedback_per_project"),
+        ),
     ),
 )
 
@@ -103,7 +106,26 @@ WORDS: dict[str, tuple[str, str]] = {
         "Further patterns to mask",
         "Regular expressions, one a line, at most 20. What they match is replaced in every text.",
     ),
-    "widget_origins": ("Allowed origins", "One a line, such as https://app.example.com; none allows no frame."),
+    "span_days": ("Days a call's span is kept", "Its cost and time stay with the outcome of its trace."),
+    "double_share": (
+        "Share of turns that several judge",
+        "0 to 1. None of them sees what the others say; where they disagree an owner decides.",
+    ),
+    "double_verdicts": ("Verdicts that such a turn needs", ""),
+    "reports_per_day": (
+        "Requests a day that report outcomes",
+        "Signals and spans among them. More are answered, set aside, and counted on the overview.",
+    ),
+    "widget_accent": ("Colour", "Six digits such as #4b4bc8. It is made darker or lighter until it can be read."),
+    "widget_logo": ("Logo", "A small picture as a data: address."),
+    "widget_texts": ("Own words", 'By language and name, such as {"en": {"send": "Send it"}}.'),
+    "widget_origins": (
+        "Origins that may show it in a frame",
+        "One a line, such as https://app.example.com; none allows no frame.",
+    ),
+    "feedback_per_link": ("Answers a minute from one link", ""),
+    "feedback_per_address": ("Answers a minute from one address", ""),
+    "feedback_per_project": ("Answers a minute from all links", ""),
 }
 CHOICES = {
     "mask": {"email": "E-mail addresses", "phone": "Phone numbers", "card": "Card numbers", "ip": "IP addresses"},
@@ -170,6 +192,12 @@ class Flag(Asked):
     def fields(self) -> dict[str, forms.Field]:
         label, help_text = self.words
         return {self.name: forms.BooleanField(label=label, help_text=help_text, required=False)}
+
+
+class Line(Asked):
+    def fields(self) -> dict[str, forms.Field]:
+        label, help_text = self.words
+        return {self.name: forms.CharField(label=label, help_text=help_text, required=False)}
 
 
 class Lines(Asked):
@@ -251,6 +279,8 @@ def asked(name: str) -> Asked:
         return Flag(name)
     if default is None or isinstance(default, int | float):
         return Number(name)
+    if isinstance(default, str):
+        return Line(name)
     is_lines = isinstance(default, list) and all(isinstance(one, str) for one in default)
     return Lines(name) if is_lines else Text(name)
 
