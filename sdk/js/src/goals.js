@@ -46,7 +46,7 @@ export class Goal {
   /**
    * A draw with its probability and confidence; nothing while nothing was ever known.
    *
-   * Drawn at the time of asking: ten paths take some two microseconds, so that nothing need be made ahead.
+   * Drawn at the time of asking: ten paths take some five microseconds, so that nothing need be made ahead.
    */
   draw() {
     const now = performance.now();

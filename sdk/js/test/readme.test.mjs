@@ -26,3 +26,17 @@ test("the examples run", async () => {
     rmSync(file);
   }
 });
+
+test("the example of docs/clients.md runs", async () => {
+  const page = readFileSync(new URL("../../../docs/clients.md", import.meta.url), "utf8");
+  const [, block] = /## In JavaScript\n[^]*?```js\n([^]*?)```/.exec(page);
+  const file = new URL(`./clients-${process.pid}.mjs`, import.meta.url);
+  const given = `const question = "When?", answer = "I don't know, please contact support.", traceId = "0af7651916cd43dd8448eb211c80319d";\n`;
+  writeFileSync(file, `${block.replace("const loop", `${given}export const loop`)}\nawait loop.close();`);
+  try {
+    const { loop } = await import(file.href);
+    assert.deepEqual([loop.stats.sent, loop.stats.waiting, loop.stats.refused], [5, 0, 0]);
+  } finally {
+    rmSync(file);
+  }
+});
