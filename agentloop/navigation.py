@@ -25,6 +25,7 @@ class Entry:
 ENTRIES = (
     Entry("project_overview", "Overview", "o"),
     Entry("queue", "Queue", "q"),
+    Entry("quality", "Quality", "u", Scope.REVIEW),
 )
 
 
