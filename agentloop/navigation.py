@@ -28,6 +28,7 @@ ENTRIES = (
     Entry("project_goals", "Goals", "g"),
     Entry("annotations_page", "Annotations", "a"),
     Entry("memories_page", "Memories", "m"),
+    Entry("quality", "Quality", "u", Scope.REVIEW),
     Entry("exports_page", "Exports", "x"),
     Entry("settings", "Settings", "s", Scope.ADMIN),
 )
@@ -73,6 +74,7 @@ SECTIONS = (
     Section("settings_keys", "API keys"),
     Section("settings_signing", "Signing keys"),
     Section("settings_members", "Members"),
+    Section("settings_rubric", "Rubric"),
     Section("settings_webhooks", "Webhooks"),
     Section("settings_notices", "E-mail notices"),
     Section("settings_audit", "Audit log"),

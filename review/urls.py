@@ -4,7 +4,7 @@ from django.urls import path
 
 from review import api as views
 from review import export_api as exports
-from review.pages import lists, queue, rubric
+from review.pages import lists, quality, queue, rubric
 
 api = [
     path("v1/turns", views.TurnsView.as_view(), name="turns"),
@@ -55,6 +55,7 @@ pages = [
     path("queue/bulk/run/", lists.queue_bulk_run, name="queue_bulk_run"),
     path("queue/bulk/<str:bulk_id>/", lists.queue_bulk_job, name="queue_bulk_job"),
     path("queue/bulk/<str:bulk_id>/undo/", lists.queue_bulk_undo, name="queue_bulk_undo"),
+    path("quality/", quality.quality_page, name="quality"),
     path("settings/rubric/", rubric.rubric_page, name="settings_rubric"),
     path("queue/acts/<str:act_id>/undo/", queue.queue_undo, name="queue_undo"),
 ]

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 
 from agentloop.models import Project
-from review.models import Rubric
+from review.models import DISPUTED, Opinion, Rubric, Turn
 from tests.dashboard.conftest import AXE
 from tests.dashboard.support import QUESTIONS, Reviewer, path_of
-from tests.review.support import Caller, turn_of
+from tests.review.support import Caller, member, say, turn_of
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
@@ -42,6 +43,26 @@ def test_everyone_can_use_every_page(
     problems = findings(owner.opens("/p/acme/settings/rubric/"), f"rubric-empty-{size}-{scheme}")
     Rubric.objects.create(project=project, version=3, questions=QUESTIONS, author="system")
     for name, path in {"rubric": "/p/acme/settings/rubric/", "desk-rubric": path_of(turn)}.items():
+        problems += findings(owner.opens(path), f"{name}-{size}-{scheme}")
+    bob, carol = (member(project, name, "reviewer").ref for name in ("bob", "carol"))
+    alice = f"user:{User.objects.get(username='alice@example.com').pk}"
+    problems += findings(owner.opens("/p/acme/quality/"), f"quality-empty-{size}-{scheme}")
+    said = [("correct", "correct")] * 14 + [("incorrect", "incorrect")] * 9 + [("correct", "partial")] * 4
+    say(project, *[{bob: one, carol: other} for one, other in said], tags=("refunds",))
+    say(project, *[{alice: other, carol: one} for one, other in [*said, ("correct", "incorrect")]], tags=("billing",))
+    say(project, *[{alice: one, bob: other} for one, other in said[12:18]])
+    for actor, rating in ((bob, "correct"), (carol, "incorrect")):
+        Opinion.objects.create(
+            project=project,
+            turn_id=turn.id,
+            actor=actor,
+            actor_label=actor,
+            source="reviewer",
+            rating=rating,
+            verdict={"rating": rating, "comment": f"I say {rating}.", "correction": ""},
+        )
+    Turn.objects.filter(id=turn.id).update(escalated_by=DISPUTED, opinions=2)
+    for name, path in {"quality": "/p/acme/quality/", "disputed": path_of(turn)}.items():
         problems += findings(owner.opens(path), f"{name}-{size}-{scheme}")
     assert problems == []
     assert owner.said == []

@@ -15,7 +15,7 @@ from agentloop.models import Project
 from agentloop.tenancy import add_member
 from review.figures import pending_count
 from review.index import index_stale_turns, reconcile_counters
-from review.models import Turn
+from review.models import Opinion, Turn
 
 ALL_SCOPES = ("ingest", "route", "read", "review", "admin")
 
@@ -105,3 +105,15 @@ def move_time(**columns: str) -> None:
     with connection.cursor() as cursor:
         for column, interval in columns.items():
             cursor.execute(f"UPDATE review_turn SET {column} = {column} + interval '{interval}'")
+
+
+def say(project: Project, *said: dict[str, str], tags: tuple[str, ...] = (), settled: bool = True) -> None:
+    """Turns that several judged: each with reviewers' ratings."""
+    for unit in said:
+        turn = Turn.objects.create(
+            project=project, question="Q", response="A", tags=list(tags), expires_at="2100-01-01T00:00:00Z"
+        )
+        for actor, rating in unit.items():
+            Opinion.objects.create(
+                project=project, turn_id=turn.id, actor=actor, source="reviewer", rating=rating, is_settled=settled
+            )
