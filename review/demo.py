@@ -181,11 +181,16 @@ def fill(project: Project, executions: Sequence[Execution], seed: int = 1, now: 
     told = _logged(project, executions, rng, now)
     _Weeks(project, team, told, rng, now).live()
     _now_and_then(project, [one.actor for one in team], rng)
-    while sweep_expired(project):
-        pass
-    while index_stale_turns():
-        pass
+    # As at work: every turn is counted as come before it can expire.
+    _until_none(index_stale_turns)
+    _until_none(lambda: sweep_expired(project))
+    _until_none(index_stale_turns)
     return len(told)
+
+
+def _until_none(work: Callable[[], int]) -> None:
+    while work():
+        pass
 
 
 @dataclass(frozen=True, slots=True)
