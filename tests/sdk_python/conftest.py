@@ -1,5 +1,6 @@
 """A real installation for all the tests here, and a client of it for each."""
 
+import asyncio
 import json
 import threading
 import uuid
@@ -81,3 +82,12 @@ def no_threads_left() -> Iterator[None]:
     for thread in threading.enumerate():
         if thread.name.startswith("agentloop-courier"):
             thread.join(5)
+
+
+@pytest.fixture(autouse=True)
+def no_foreign_loop() -> Iterator[None]:
+    """Where a browser test ran before, Playwright's loop counts as running in this thread, and asyncio refuses ours."""
+    foreign = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(foreign)
