@@ -6,7 +6,6 @@ import agentloop.account_urls
 import agentloop.admin_urls
 import agentloop.settings_urls
 import feedback_widget.urls
-import review.pages.urls
 import review.urls
 import routing.urls
 from agentloop import health, metrics, reference, schema, theme
@@ -28,7 +27,6 @@ urlpatterns = [
     path("p/<slug:project>/", include(routing.urls.pages)),
     path("p/<slug:project>/", overview.project_overview, name="project_overview"),
     path("p/<slug:project>/", include(agentloop.settings_urls.pages)),
-    path("p/<slug:project>/", include(review.pages.urls.pages)),
     path("theme/", theme.set_theme, name="theme"),
     *feedback_widget.urls.demos,
     path("accounts/", include(agentloop.account_urls)),

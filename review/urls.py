@@ -4,7 +4,9 @@ from django.urls import path
 
 from review import api as views
 from review import export_api as exports
-from review.pages import lists, quality, queue, rubric
+from review import overview
+from review.pages import annotations, lists, memories, quality, queue, rubric, weights
+from review.pages import exports as exports_page
 
 api = [
     path("v1/turns", views.TurnsView.as_view(), name="turns"),
@@ -58,4 +60,11 @@ pages = [
     path("quality/", quality.quality_page, name="quality"),
     path("settings/rubric/", rubric.rubric_page, name="settings_rubric"),
     path("queue/acts/<str:act_id>/undo/", queue.queue_undo, name="queue_undo"),
+    path("first-key/", overview.first_key, name="project_overview_first_key"),
+    path("annotations/", annotations.annotations_page, name="annotations_page"),
+    path("memories/", memories.memories_page, name="memories_page"),
+    path("memories/<str:memory_id>/edit/", memories.edit_memory, name="memories_page_edit"),
+    path("memories/<str:memory_id>/revoke/", memories.revoke_memory, name="memories_page_revoke"),
+    path("settings/weights/", weights.weights_page, name="settings_weights"),
+    path("exports/", exports_page.exports_page, name="exports_page"),
 ]
