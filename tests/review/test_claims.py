@@ -263,7 +263,10 @@ def test_snoozes_until_a_time(call: Caller, project: Project) -> None:
     assert Turn.objects.get().snoozed_until is None
 
 
-@pytest.mark.parametrize("until", ["2020-01-01T00:00:00Z", soon(91), "soon", None, 5, "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize(
+    "until",
+    ["2020-01-01T00:00:00Z", pytest.param(soon(91), id="too far"), "soon", None, 5, "9999-12-31T23:59:59Z"],
+)
 def test_snoozing_names_a_bad_time(call: Caller, until: Any) -> None:
     turn_id = call.log().body["turn_id"]
     answer = call("POST", f"/v1/turns/{turn_id}/snooze", {"until": until})
