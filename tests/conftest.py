@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from agentloop import embedded
 
@@ -44,6 +45,17 @@ def servers() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(servers: None) -> None:
     """pytest-django asks for this before it makes the database: so the servers are up by then."""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The database goes though a thread of a server in a test may still hold a connection to it."""
+    yield
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ for name in [name for name in os.environ if name.startswith("AGENTLOOP_")]:
         "AGENTLOOP_TEST_HOME",
         "AGENTLOOP_SECRET_KEY",
         "AGENTLOOP_REQUIRE_BROWSER",
+        "AGENTLOOP_REQUIRE_NODE",
         "AGENTLOOP_LOG_LEVEL",
     ):
         del os.environ[name]

@@ -26,7 +26,7 @@ test("what users say, write and do reaches the trace", async () => {
   assert.ok(await client.flush(20_000));
   const { evidence } = await get(`/api/v1/routing/traces/${traceId}`);
   const verdicts = evidence.map((row) => row.success).filter((success) => success !== null);
-  assert.deepEqual(verdicts, [false, true, true], "in the order in which they came");
+  assert.deepEqual(verdicts, [false, true, true], "in the order in which they happened");
   await client.close();
 });
 
