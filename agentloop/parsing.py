@@ -24,18 +24,20 @@ def read_json(body: bytes) -> Any:
     """
     try:
         value = orjson.loads(body)
-        if b"\\u0000" not in body and not _is_deep(value):
+        if b"\\u0000" not in body and not (isinstance(value, dict | list) and _is_deep(value)):
             return value
     except orjson.JSONDecodeError:
         value = _read_leniently(body)
     return clean(value)
 
 
-def _is_deep(value: Any, depth: int = 1) -> bool:
+def _is_deep(value: Any, room: int = MAX_DEPTH) -> bool:
     """Whether lists and objects nest beyond MAX_DEPTH. Walks those alone: most of a body is text."""
-    parts = value.values() if type(value) is dict else value if type(value) is list else ()
-    inner = [part for part in parts if type(part) is dict or type(part) is list]
-    return bool(inner) and (depth >= MAX_DEPTH or any(_is_deep(part, depth + 1) for part in inner))
+    for part in value.values() if type(value) is dict else value:
+        kind = type(part)
+        if (kind is dict or kind is list) and (room == 1 or _is_deep(part, room - 1)):
+            return True
+    return False
 
 
 def _read_leniently(body: bytes) -> Any:

@@ -27,21 +27,20 @@ MAX_BATCH = 500
 MAX_SIGNALS, MAX_SIGNAL_BYTES, MAX_METADATA_BYTES = 64, 16 * 1024, 64 * 1024
 MAX_NAME, MAX_TAGS, MAX_TAG = 200, 32, 100
 
-# What clients may say inside `metadata` because their `log_turn` has no argument for it, and how they spell it.
+# What clients may say inside `metadata` because their `log_turn` has no argument for it, and how else they spell it.
 LIFTED: dict[str, tuple[str, ...]] = {
-    "trace_id": ("trace_id", "kalibr_trace_id"),
-    "goal": ("goal",),
-    "model": ("model", "model_id"),
-    "path_id": ("path_id",),
-    "pipeline_id": ("pipeline_id",),
-    "tags": ("tags",),
-    "sample_rate": ("sample_rate",),
-    "occurred_at": ("occurred_at",),
-    "idempotency_key": ("idempotency_key",),
-    "want_feedback_url": ("want_feedback_url",),
+    "trace_id": ("kalibr_trace_id",),
+    "goal": (),
+    "model": ("model_id",),
+    "path_id": (),
+    "pipeline_id": (),
+    "tags": (),
+    "sample_rate": (),
+    "occurred_at": (),
+    "idempotency_key": (),
+    "want_feedback_url": (),
 }
-# An earlier spelling wins over a later one.
-_SPELT = {spelling: name for name, spellings in LIFTED.items() for spelling in reversed(spellings)}
+_SPELT = {spelling: name for name, spellings in LIFTED.items() for spelling in (name, *spellings)}
 NAMES = ("trace_id", "goal", "model", "path_id", "pipeline_id")
 _NO_NAMES = dict.fromkeys(NAMES, "")
 
@@ -173,7 +172,12 @@ def content_hash(question: str, response: str) -> UUID:
 
 def _lifted(item: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What the turn says by these names, at its top level or inside `metadata`; the top level wins."""
-    said = {_SPELT[key]: metadata[key] for key in _SPELT if key in metadata and metadata[key] is not None}
+    said: dict[str, Any] = {}
+    for key, value in metadata.items():
+        name = _SPELT.get(key)
+        # A name as we spell it wins over another spelling, in whichever order they come.
+        if name and value is not None and (key == name or name not in said):
+            said[name] = value
     for name in LIFTED.keys() & item.keys():
         if item[name] is not None:
             said[name] = item[name]
@@ -350,35 +354,41 @@ def _keep_answers(project: Project, answers: Mapping[str, Logged]) -> None:
     )
 
 
-_COLUMNS: dict[str, str] = {
-    "id": "uuid",
-    "content_hash": "uuid",
-    "question": "text",
-    "response": "text",
-    "truncated": "text[]",
-    "signals": "jsonb",
-    "metadata": "jsonb",
-    "tags": "text[]",
-    "user_id": "text",
-    "session_id": "text",
-    "trace_id": "text",
-    "goal": "text",
-    "model": "text",
-    "path_id": "text",
-    "pipeline_id": "text",
-    "sample_rate": "float8",
-    "occurrences": "int",
-    "reasons": "jsonb",
-    "priority": "float8",
-    "rank": "float8",
-    "logged_at": "timestamptz",
-    "occurred_at": "timestamptz",
-    "expires_at": "timestamptz",
+# Each column's type, and what it holds when it is empty: that is not sent, and is true of half the columns of a turn.
+_COLUMNS: dict[str, tuple[str, str]] = {
+    "id": ("uuid", ""),
+    "content_hash": ("uuid", ""),
+    "question": ("text", "''"),
+    "response": ("text", "''"),
+    "truncated": ("text[]", "'{}'"),
+    "signals": ("jsonb", "'{}'"),
+    "metadata": ("jsonb", "'{}'"),
+    "tags": ("text[]", "'{}'"),
+    "user_id": ("text", "''"),
+    "session_id": ("text", "''"),
+    "trace_id": ("text", "''"),
+    "goal": ("text", "''"),
+    "model": ("text", "''"),
+    "path_id": ("text", "''"),
+    "pipeline_id": ("text", "''"),
+    "sample_rate": ("float8", ""),
+    "occurrences": ("int", ""),
+    "reasons": ("jsonb", "'{}'"),
+    "priority": ("float8", "0"),
+    "rank": ("float8", "0"),
+    "logged_at": ("timestamptz", ""),
+    "occurred_at": ("timestamptz", ""),
+    "expires_at": ("timestamptz", ""),
 }
-_OCCURRENCE = "signals, user_id, session_id, trace_id, goal, model, path_id, pipeline_id, sample_rate, occurred_at"
 _NAMES = ", ".join(_COLUMNS)
 _OF_INPUT = ", ".join(f"input.{name}" for name in _COLUMNS)
-_RECORD = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+_RECORD = ", ".join(f"{name} {kind}" for name, (kind, _) in _COLUMNS.items())
+_READ = ", ".join(f"coalesce({name}, {empty}) AS {name}" if empty else name for name, (_, empty) in _COLUMNS.items())
+# PostgreSQL reads JSONB half as long as JSON: what it takes out of it is in its own form by then.
+_ROWS, _EXTRAS = (
+    f"(SELECT {_READ} FROM jsonb_to_recordset({given}::jsonb) AS given({_RECORD}))" for given in ("$2", "$3")
+)
+_OCCURRENCE = "signals, user_id, session_id, trace_id, goal, model, path_id, pipeline_id, sample_rate, occurred_at"
 # What a much-repeated turn gathers is bounded too: past 64 kB it keeps what it has.
 _MOST_GATHERED = 65_536
 _SIGNALS, _REASONS = (
@@ -401,7 +411,7 @@ INSERT_SQL = f"""
 WITH stored AS (
     INSERT INTO review_turn ({_NAMES}, project_id, {_STORED_AS})
     SELECT {_OF_INPUT}, $1, {_AS_NEW}
-    FROM json_to_recordset($2::json) AS input({_RECORD})
+    FROM {_ROWS} AS input
     ORDER BY input.content_hash
     ON CONFLICT (project_id, content_hash) WHERE status = 'pending' DO NOTHING
     RETURNING id
@@ -414,7 +424,7 @@ SELECT id::text FROM stored
 # A twin that has expired and is not yet swept takes no part: its row is passed over, and not answered.
 MERGE_SQL = f"""
 WITH input AS MATERIALIZED (
-    SELECT * FROM json_to_recordset($2::json) AS given({_RECORD})
+    SELECT * FROM {_ROWS} AS given
 ), /* first */ stored AS (
     INSERT INTO review_turn AS twin ({_NAMES}, project_id, {_STORED_AS})
     SELECT {_OF_INPUT}, $1, {_AS_NEW}
@@ -445,7 +455,7 @@ WITH input AS MATERIALIZED (
     FROM input JOIN stored USING (content_hash) WHERE stored.id <> input.id
     UNION ALL
     SELECT $1, stored.id, {", ".join("extra." + name for name in _OCCURRENCE.split(", "))}
-    FROM json_to_recordset($3::json) AS extra({_RECORD}) JOIN stored USING (content_hash)
+    FROM {_EXTRAS} AS extra JOIN stored USING (content_hash)
 ), marked AS (
 {_MARK_SQL}
 )
@@ -536,4 +546,4 @@ def _put_together(twin: Row, row: Row) -> None:
 
 
 def _json_rows(rows: Sequence[Row]) -> str:
-    return orjson.dumps(rows).decode()
+    return orjson.dumps([{name: value for name, value in row.items() if value} for row in rows]).decode()

@@ -20,8 +20,9 @@ from agentloop.models import Project
 DISPUTED = "double_review"
 
 
-def _loose(to: str | type[models.Model], **kwargs: Any) -> models.ForeignKey[Any, Any]:
-    return models.ForeignKey(to, models.DO_NOTHING, related_name="+", db_constraint=False, **kwargs)
+def _loose(to: str | type[models.Model], *, db_index: bool = False, null: bool = False) -> models.ForeignKey[Any, Any]:
+    """A reference that PostgreSQL doesn't check. Most have no index alone: the tables' own begin with them."""
+    return models.ForeignKey(to, models.DO_NOTHING, related_name="+", db_constraint=False, db_index=db_index, null=null)
 
 
 class Status(models.TextChoices):
@@ -166,7 +167,7 @@ class Occurrence(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     project = _loose(Project)
-    turn = _loose(Turn, db_index=False)
+    turn = _loose(Turn)
     signals = models.JSONField(default=dict)
     user_id = models.TextField(blank=True, default="")
     session_id = models.TextField(blank=True, default="")
@@ -194,7 +195,7 @@ class TurnRedirect(models.Model):
 
     from_id = models.UUIDField(primary_key=True)
     project = _loose(Project)
-    to_turn = _loose(Turn)
+    to_turn = _loose(Turn, db_index=True)
 
     def __str__(self) -> str:
         return f"{self.from_id} -> {self.to_turn_id}"
@@ -205,12 +206,13 @@ class Skip(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     project = _loose(Project)
-    turn = _loose(Turn, db_index=False)
+    turn = _loose(Turn)
     actor = models.TextField()
     at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["turn", "actor"], name="skip_once")]
+        indexes = [models.Index(fields=["project", "actor"], name="skips_of_actor")]
 
     def __str__(self) -> str:
         return f"{self.actor} skipped {self.turn_id}"
@@ -221,7 +223,7 @@ class Draft(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     project = _loose(Project)
-    turn = _loose(Turn, db_index=False)
+    turn = _loose(Turn)
     actor = models.TextField()
     body = models.JSONField(default=dict)
     saved_at = models.DateTimeField(default=timezone.now)
@@ -338,7 +340,7 @@ class Annotation(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     project = _loose(Project)
-    turn = _loose(Turn, null=True)
+    turn = _loose(Turn, null=True, db_index=True)
     question = models.TextField()
     response = models.TextField()
     content_hash = models.UUIDField(null=True)
@@ -367,7 +369,7 @@ class Annotation(models.Model):
     draw = models.TextField(blank=True, default="")
     draw_probability = models.FloatField(null=True)
 
-    memory = _loose(Memory, null=True)
+    memory = _loose(Memory, null=True, db_index=True)
     version = models.IntegerField(default=1)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -410,7 +412,7 @@ class AnnotationVersion(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     project = _loose(Project)
-    annotation = _loose(Annotation, db_index=False)
+    annotation = _loose(Annotation)
     version = models.IntegerField()
     body = models.JSONField()
     author = models.TextField()
@@ -427,8 +429,8 @@ class Opinion(models.Model):
     """What one of several reviewers says of a turn, unseen by the others until something comes of it."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    project = _loose(Project, db_index=False)
-    turn = _loose(Turn, db_index=False)
+    project = _loose(Project)
+    turn = _loose(Turn)
     actor = models.TextField()
     actor_label = models.TextField(blank=True, default="")
     source = models.CharField(max_length=10, choices=AnnotationSource)
@@ -466,7 +468,7 @@ class Rubric(models.Model):
     """One version of the questions that a project's verdicts answer. Rows are appended; the newest one is asked."""
 
     id = models.BigAutoField(primary_key=True)
-    project = _loose(Project, db_index=False)
+    project = _loose(Project)
     version = models.IntegerField()
     questions = models.JSONField(default=list)
     author = models.TextField()
@@ -483,7 +485,7 @@ class StaleTurn(models.Model):
     """A turn that the index and the counters do not yet hold as it is now."""
 
     turn_id = models.UUIDField(primary_key=True)
-    project = _loose(Project)
+    project = _loose(Project, db_index=True)
 
     def __str__(self) -> str:
         return str(self.turn_id)
@@ -496,7 +498,7 @@ class TurnIndex(models.Model):
     """
 
     turn_id = models.UUIDField(primary_key=True)
-    project = _loose(Project, db_index=False)
+    project = _loose(Project)
     facets = ArrayField(models.TextField(), default=list)
     document = SearchVectorField()
 
@@ -511,7 +513,7 @@ class TurnCounter(models.Model):
     """How many indexed pending turns have a facet: `pending`, `goal:book_meeting`, `signal:thumbs_down`, …"""
 
     id = models.BigAutoField(primary_key=True)
-    project = _loose(Project, db_index=False)
+    project = _loose(Project)
     facet = models.TextField()
     count = models.BigIntegerField(default=0)
 
@@ -536,7 +538,7 @@ class ExpiredCount(models.Model):
     """How many turns expired unseen on a day, by goal and signal; an empty signal counts every turn once."""
 
     id = models.BigAutoField(primary_key=True)
-    project = _loose(Project, db_index=False)
+    project = _loose(Project)
     day = models.DateField()
     goal = models.TextField(blank=True, default="")
     signal = models.TextField(blank=True, default="")
@@ -556,7 +558,7 @@ class DayCount(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    project = _loose(Project, db_index=False)
+    project = _loose(Project)
     day = models.DateField()
     name = models.CharField(max_length=10)
     count = models.BigIntegerField(default=0)
@@ -592,7 +594,7 @@ class SavedView(models.Model):
     """A list of turns that somebody keeps by name: its filters and order as the address spells them."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    project = _loose(Project, db_index=False)
+    project = _loose(Project)
     owner = models.TextField()
     name = models.CharField(max_length=60)
     query = models.TextField(blank=True, default="")
@@ -624,7 +626,7 @@ class BulkJob(models.Model):
         UNDONE = "undone"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    project = _loose(Project, db_index=False)
+    project = _loose(Project)
     actor = models.TextField()
     act = models.CharField(max_length=10, choices=BulkAct)
     params = models.JSONField(default=dict)
@@ -646,7 +648,7 @@ class BulkItem(models.Model):
     """One turn of a bulk act: waiting, done (`act_id`), or left as it was (`problem`)."""
 
     id = models.BigAutoField(primary_key=True)
-    project = _loose(Project, db_index=False)
+    project = _loose(Project)
     job = models.ForeignKey(BulkJob, models.CASCADE, related_name="items", db_index=False)
     turn_id = models.UUIDField()
     act_id = models.UUIDField(null=True)

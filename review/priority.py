@@ -30,8 +30,11 @@ def weights_of(project: Project) -> dict[str, float]:
 
 def signal_reasons(signals: Mapping[str, Any], weights: Mapping[str, float], default_weight: float) -> dict[str, float]:
     """Each signal's points: `{"thumbs_down": 5.0, "confidence": 1.77}`. Signals that add nothing are left out."""
-    points = ((name, weights.get(name, default_weight) * strength(name, value)) for name, value in signals.items())
-    return {name: rounded for name, amount in points if amount and (rounded := round(amount, 3))}
+    reasons = {}
+    for name, value in signals.items():
+        if points := round(weights.get(name, default_weight) * strength(name, value), 3):
+            reasons[name] = points
+    return reasons
 
 
 def strength(name: str, value: Any) -> float:
