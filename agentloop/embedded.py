@@ -49,6 +49,8 @@ POSTGRES_OPTIONS = {
     "min_wal_size": "256MB",
     "checkpoint_timeout": "15min",
     "random_page_cost": "1.1",
+    # A queue that fills fast is looked at often: plans follow what PostgreSQL knows of the tables' sizes.
+    "autovacuum_naptime": "15s",
     "jit": "off",
     "TimeZone": "UTC",
     "log_timezone": "UTC",

@@ -1,6 +1,7 @@
 """The one settings file. Every variable it reads stands in .env.example, by test."""
 
 import secrets
+import sys
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -67,7 +68,8 @@ def _database(url: str) -> dict[str, object]:
         "PASSWORD": known["password"],
         "HOST": known["host"],
         "PORT": known["port"],
-        "OPTIONS": {"connect_timeout": 5, "application_name": "agentloop", **parts},
+        # Plans are kept where `agentloop.sql` says so, and never by count. Django's default refuses to keep any.
+        "OPTIONS": {"connect_timeout": 5, "application_name": "agentloop", "prepare_threshold": sys.maxsize, **parts},
         # Persistent connections measured better here than the framework's pool.
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,

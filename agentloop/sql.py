@@ -10,18 +10,22 @@ Answer = TypeVar("Answer")
 RETRIES = 3
 
 
-def run(sql: str, params: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Executes one statement and answers its rows. PostgreSQL keeps its plan: it is prepared on each connection."""
-    return _execute(psycopg.Cursor, sql, params)
+def run(sql: str, params: Sequence[Any] | Mapping[str, Any], *, keep_plan: bool = False) -> list[tuple[Any, ...]]:
+    """Executes one statement and answers its rows.
+
+    With `keep_plan` PostgreSQL plans it once for a connection, which for a small statement is most of the work.
+    That is for hot statements whose plan may not depend on the values, nor on how large the tables are by now.
+    """
+    return _execute(psycopg.Cursor, sql, params, keep_plan)
 
 
 def run_positional(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
     """The same for a long statement on a hot path, with `$1`, `$2`: psycopg need not read through it each time."""
-    return _execute(psycopg.RawCursor, sql, params)
+    return _execute(psycopg.RawCursor, sql, params, keep_plan=True)
 
 
 def _execute(
-    cursor_class: type[psycopg.Cursor[Any]], sql: str, params: Sequence[Any] | Mapping[str, Any]
+    cursor_class: type[psycopg.Cursor[Any]], sql: str, params: Sequence[Any] | Mapping[str, Any], keep_plan: bool
 ) -> list[tuple[Any, ...]]:
     """On Django's connection, with a cursor that binds on the server: Django's own can't prepare."""
     connection.ensure_connection()
@@ -29,7 +33,7 @@ def _execute(
         # Seen by the tests that count queries.
         connection.queries_log.append({"sql": sql, "time": "0"})
     with connection.wrap_database_errors, cursor_class(connection.connection) as cursor:
-        cursor.execute(sql, params, prepare=True)
+        cursor.execute(sql, params, prepare=keep_plan)
         return cursor.fetchall() if cursor.description else []
 
 

@@ -125,7 +125,7 @@ def look(link: Link) -> Opened:
     One query, and up to two more where it was answered or its turn was merged into another.
     """
     given = {"project": link.project.id, "link": link.identity, "turn": link.turn_id}
-    [(is_answered, question, response)] = run(_LOOK_SQL, given)
+    [(is_answered, question, response)] = run(_LOOK_SQL, given, keep_plan=True)
     if is_answered:
         submission = Submission.objects.of(link.project).get(link=link.identity)
         return _opened(link, submission, _annotation(submission))
@@ -205,5 +205,6 @@ def _locked_submission(link: Link, address: str) -> Submission:
             submission.created_at,
             submission.expires_at,
         ],
+        keep_plan=True,
     )
     return submission

@@ -24,7 +24,6 @@ from agentloop.signing import NoSigningKey, feedback_urls
 from agentloop.tenancy import Reach
 from review import annotations, errors, figures, filters, intake, memories, queue, removal, rubrics, verdicts
 from review import serializers as s
-from review.gathering import log_turn
 from review.models import (
     AnnotationSource,
     AnnotationVersion,
@@ -141,7 +140,7 @@ class TurnsView(IntakeView):
 
     def work(self, reach: Reach, request: HttpRequest) -> tuple[int, dict[str, Any]]:
         key = request.META.get("HTTP_IDEMPOTENCY_KEY", "")
-        logged, turn = log_turn(reach.project, read_object(request), idempotency_key=key)
+        logged, turn = intake.log_turn(reach.project, read_object(request), idempotency_key=key)
         links = _links_wanted(reach.project, [(logged, turn)])
         return (200 if logged.was_duplicate else 201), _logged_shape(logged, turn, links)
 

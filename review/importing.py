@@ -104,6 +104,8 @@ def import_turns(
                     turns.append(turn)
             _store(project, turns, counts)
             progress(counts)
+        # PostgreSQL knows at once how many turns there are, rather than when it next looks; plans made before end.
+        run("ANALYZE review_turn", [])
         audit.note(project, actor, "turns.import.end", project.slug, **asdict(counts))
     return counts
 

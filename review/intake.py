@@ -13,11 +13,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from agentloop.errors import AppError, Invalid
+from agentloop.gathering import Gathering
 from agentloop.idempotency import KEEP_HOURS
 from agentloop.ids import new_id, shown
 from agentloop.masking import Mask, masked, masked_id, masker
 from agentloop.models import Project
-from agentloop.parsing import as_json_text, read_time
+from agentloop.parsing import as_json_text, clean_text, read_time
 from agentloop.sql import run, run_positional, with_retries
 from review import notices
 from review.priority import PRIORITY_SQL, RANK_SQL, rank_of, signal_reasons, weights_of
@@ -276,6 +277,17 @@ def store_and_tell(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:
         return logged
 
     return with_retries(write)
+
+
+# Single turns from many requests at once.
+_together: Gathering[NewTurn, Logged] = Gathering(store_and_tell)
+
+
+def log_turn(project: Project, item: Any, *, idempotency_key: str = "") -> tuple[Logged, NewTurn]:
+    """Stores one turn, or counts it into its pending twin. Raises what `read_turn` refuses."""
+    key = clean_text(idempotency_key)[:MAX_NAME]
+    turn = read_turn(item, IntakeRules.of(project), timezone.now(), key)
+    return _together.store(project, turn), turn
 
 
 def store(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:

@@ -82,12 +82,13 @@ _FIELDS = {field.attname: field for field in Turn._meta.concrete_fields}
 _COLUMNS = list(_FIELDS)
 _LAPSED = "project_id = %(project)s AND status = 'pending' AND claimed_by <> '' AND claimed_until <= now()"
 # Whether leases have run out is seen on the way: returning them to the queue's index here too would cost each
-# claim a quarter more.
+# claim a quarter more. IS TRUE keeps the planner from the index of expiry: while it doesn't know yet how many turns
+# there are, it would read and sort them all.
 _CLAIM_SQL = f"""
 WITH next AS (
     SELECT turn.id, {_STATE_JSON} AS before FROM review_turn AS turn
     WHERE turn.project_id = %(project)s AND turn.status = 'pending' AND turn.claimed_by = ''
-        AND turn.expires_at > now() AND (turn.snoozed_until IS NULL OR turn.snoozed_until <= now())
+        AND (turn.expires_at > now()) IS TRUE AND (turn.snoozed_until IS NULL OR turn.snoozed_until <= now())
         AND (turn.opinions = 0 OR NOT EXISTS (
             SELECT FROM review_opinion WHERE turn_id = turn.id AND actor = %(actor)s AND NOT is_settled))
         AND {{eligible}}
@@ -179,7 +180,7 @@ def _claim(
         "act": act.id,
         **params,
     }
-    rows = run(_CLAIM_SQL.format(eligible=eligible, order=order), given)
+    rows = run(_CLAIM_SQL.format(eligible=eligible, order=order), given, keep_plan=True)
     if not rows:
         return None
     *columns, others_lapsed = rows[0]
@@ -656,4 +657,5 @@ def mark_stale_id(project_id: UUID, turn_id: UUID) -> None:
         ON CONFLICT (turn_id) DO UPDATE SET project_id = excluded.project_id
         """,
         [turn_id, project_id],
+        keep_plan=True,
     )

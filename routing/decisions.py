@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from agentloop.gathering import Gathering
 from agentloop.ids import new_id, read
 from agentloop.models import Project
 from agentloop.parsing import clean_text
@@ -81,7 +82,7 @@ def decide(project: Project, asked: Asked, *, dry_run: bool = False) -> Decided:
     goal = _goal_with_candidates(project, asked, dry_run=dry_run)
     decided = _decided(goal, asked)
     if decided.path is not None and not dry_run:
-        _keep(project, goal, decided)
+        _together.store(project, _row_of(goal, decided))
     return decided
 
 
@@ -169,10 +170,9 @@ VALUES (%(project)s, {", ".join(f"%({name})s" for name in _NAMES.split(", "))})
 """
 
 
-def _keep(project: Project, goal: GoalView, decided: Decided) -> None:
+def _row_of(goal: GoalView, decided: Decided) -> dict[str, Any]:
     assert decided.path is not None
-    row = {
-        "project": project.id,
+    return {
         "id": new_id(),
         "goal_id": goal.id,
         "trace_id": decided.trace_id,
@@ -188,7 +188,17 @@ def _keep(project: Project, goal: GoalView, decided: Decided) -> None:
         "is_reported": False,
         "decided_at": datetime.fromtimestamp(decided.decided_at, UTC),
     }
-    run(KEEP_ONE_SQL, row)
+
+
+def _keep(project: Project, rows: Sequence[dict[str, Any]]) -> list[None]:
+    if len(rows) == 1:
+        run(KEEP_ONE_SQL, {"project": project.id, **rows[0]}, keep_plan=True)
+    else:
+        run(KEEP_SQL, [project.id, orjson.dumps(rows).decode()], keep_plan=True)
+    return [None] * len(rows)
+
+
+_together = Gathering(_keep)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ def _store(project: Project, rows: Sequence[Mapping[str, Any]]) -> None:
             ORDER BY span_id ON CONFLICT (project_id, span_id) DO NOTHING
             """,
             [project.id, orjson.dumps(list(rows)).decode()],
+            keep_plan=True,
         )
         if traces:
             recost(project, traces)

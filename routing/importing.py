@@ -18,6 +18,7 @@ from agentloop.errors import AppError, BadJSON
 from agentloop.history import LineTooLong, Refuse, only_import, value_of
 from agentloop.models import Project
 from agentloop.parsing import as_json_text, read_json
+from agentloop.sql import run
 from routing.engine.evidence import Source
 from routing.errors import BadField
 from routing.evidence import MAX_BATCH, Observation, record
@@ -75,6 +76,8 @@ def import_outcomes(
                 progress(counts)
                 batch = []
         _store(project, batch, counts)
+        # PostgreSQL knows at once how many rows there are, rather than when it next looks; plans made before end.
+        run("ANALYZE routing_ledgerrow, routing_outcome", [])
         audit.note(project, actor, "outcomes.import.end", project.slug, **asdict(counts))
     return counts
 

@@ -178,6 +178,7 @@ def _has_outcome(project: Project, goal: str, trace: str) -> bool:
         run(
             "SELECT 1 FROM routing_outcome WHERE project_id = %s AND trace_id = %s AND goal_id = %s LIMIT 1",
             [project.id, trace, goal_id(project.id, goal)],
+            keep_plan=True,
         )
     )
 

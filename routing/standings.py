@@ -125,14 +125,14 @@ _GOALS = """
 LEFT JOIN routing_goal AS goal ON goal.id = asked.id
 LEFT JOIN routing_goal AS fallback ON fallback.id = %(fallback)s
 """
-_WHOLE = """
-LEFT JOIN routing_pathstate AS whole ON whole.project_id = %(project)s AND whole.path_id = path.id
-    AND whole.pipeline_id = ''
+# OFFSET leaves the planner no choice: before it knows the table's size, it would read a project's states for each path.
+_STATE_OF = """
+LEFT JOIN LATERAL (
+    SELECT * FROM routing_pathstate WHERE project_id = %(project)s AND path_id = path.id AND pipeline_id = {} OFFSET 0
+) AS {} ON {}
 """
-_OWN = """
-LEFT JOIN routing_pathstate AS own ON %(pipeline)s <> '' AND own.project_id = %(project)s
-    AND own.path_id = path.id AND own.pipeline_id = %(pipeline)s
-"""
+_WHOLE = _STATE_OF.format("''", "whole", "true")
+_OWN = _STATE_OF.format("%(pipeline)s", "own", "%(pipeline)s <> ''")
 _GOAL_COLUMNS = f"goal.name, {_GOAL}, goal.mode, goal.pinned_path_id, goal.constraints::text"
 _WHOLE_COLUMNS = f"{_PATH_COLUMNS}, {_STATE.format('whole')}"
 _COLUMNS = f"{_WHOLE_COLUMNS}, {_STATE.format('own')}"
@@ -183,10 +183,10 @@ def look(project: Project, name: str, *, pipeline: str = "", window_hours: float
         "pipeline": pipeline,
     }
     if window_hours is not None:
-        rows = run(LOOK_WINDOW_SQL, {**params, "from": window_start(window_hours, now)})
+        rows = run(LOOK_WINDOW_SQL, {**params, "from": window_start(window_hours, now)}, keep_plan=True)
         of_paths = [row[_FIRST:] for row in rows if row[_FIRST] is not None]
         return _goal_view(key, name, pipeline, rows[0][:_FIRST], of_paths, now)
-    [texts] = run(LOOK_PIPELINE_SQL if pipeline else LOOK_SQL, params)
+    [texts] = run(LOOK_PIPELINE_SQL if pipeline else LOOK_SQL, params, keep_plan=True)
     kept = _goals.get((key, pipeline))
     if kept is not None and kept[0] == texts:
         return kept[1]

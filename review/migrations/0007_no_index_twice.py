@@ -5,60 +5,113 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('agentloop', '0007_invitations'),
-        ('review', '0006_double_review'),
+        ("agentloop", "0007_invitations"),
+        ("review", "0006_double_review"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='annotation',
-            name='project',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='agentloop.project'),
+            model_name="annotation",
+            name="project",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to="agentloop.project",
+            ),
         ),
         migrations.AlterField(
-            model_name='annotationversion',
-            name='project',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='agentloop.project'),
+            model_name="annotationversion",
+            name="project",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to="agentloop.project",
+            ),
         ),
         migrations.AlterField(
-            model_name='draft',
-            name='project',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='agentloop.project'),
+            model_name="draft",
+            name="project",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to="agentloop.project",
+            ),
         ),
         migrations.AlterField(
-            model_name='memory',
-            name='project',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='agentloop.project'),
+            model_name="memory",
+            name="project",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to="agentloop.project",
+            ),
         ),
         migrations.AlterField(
-            model_name='occurrence',
-            name='project',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='agentloop.project'),
+            model_name="occurrence",
+            name="project",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to="agentloop.project",
+            ),
         ),
         migrations.AlterField(
-            model_name='queueact',
-            name='project',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='agentloop.project'),
+            model_name="queueact",
+            name="project",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to="agentloop.project",
+            ),
         ),
         migrations.AlterField(
-            model_name='skip',
-            name='project',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='agentloop.project'),
+            model_name="skip",
+            name="project",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to="agentloop.project",
+            ),
         ),
         migrations.AlterField(
-            model_name='turn',
-            name='project',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='agentloop.project'),
+            model_name="turn",
+            name="project",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to="agentloop.project",
+            ),
         ),
         migrations.AlterField(
-            model_name='turnredirect',
-            name='project',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='agentloop.project'),
+            model_name="turnredirect",
+            name="project",
+            field=models.ForeignKey(
+                db_constraint=False,
+                db_index=False,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                to="agentloop.project",
+            ),
         ),
         migrations.AddIndex(
-            model_name='skip',
-            index=models.Index(fields=['project', 'actor'], name='skips_of_actor'),
+            model_name="skip",
+            index=models.Index(fields=["project", "actor"], name="skips_of_actor"),
         ),
     ]

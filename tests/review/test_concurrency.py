@@ -14,8 +14,7 @@ from agentloop.errors import AppError, Conflict
 from agentloop.models import Project
 from review import index, queue, removal, verdicts
 from review.errors import QueueEmpty
-from review.gathering import log_turn
-from review.intake import log_turns
+from review.intake import log_turn, log_turns
 from review.models import (
     Annotation,
     AnnotationSource,

@@ -21,8 +21,8 @@ from agentloop.models import Project
 from review import errors, queue, removal, verdicts
 from review.figures import pending_count
 from review.filters import read_filter
-from review.gathering import log_turn
 from review.index import index_stale_turns, reconcile_counters
+from review.intake import log_turn
 from review.models import Annotation, AnnotationSource, Draft, Memory, QueueAct, Skip, Status, Turn, TurnCounter
 from review.verdicts import Verdict
 from tests.review.support import make_project, settle_index

@@ -1,47 +1,49 @@
-"""Single turns that arrive together are committed together: PostgreSQL then waits for the disk once, not for each.
+"""Small writes that arrive together are committed together: PostgreSQL then waits for the disk once, not for each.
 
 Whoever comes first stores at once; those who come while it writes are stored together by the first of them,
-when it is done. Nobody is answered before their turn is committed, and an idle server delays nobody.
+when it is done. Nobody is answered before their row is committed, and an idle server delays nobody.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection
-from django.utils import timezone
 
 from agentloop.models import Project
-from agentloop.parsing import clean_text
-from review.intake import MAX_NAME, IntakeRules, Logged, NewTurn, read_turn, store_and_tell
 
 MOST_TOGETHER = 100
-Store = Callable[[Project, Sequence[NewTurn]], list[Logged]]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(eq=False, slots=True)
-class _Waiting:
+class _Waiting(Generic[Item, Answer]):
     project: Project
-    turn: NewTurn
+    item: Item
     is_called: threading.Event = field(default_factory=threading.Event)
     leads: bool = False
-    logged: Logged | None = None
+    answers: list[Answer] = field(default_factory=list)
     error: BaseException | None = None
 
 
-class Gathering:
-    """The turns that wait in this process. One thread at a time leads: it stores for all that wait with it."""
+class Gathering(Generic[Item, Answer]):
+    """What waits in this process to be stored by one function. One thread at a time leads: it stores for all that
+    wait with it. The function takes one project's items and answers for each, in their order."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Callable[[Project, Sequence[Item]], list[Answer]]) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_Waiting[Item, Answer]] = []
         self._has_leader = False
 
-    def store(self, project: Project, turn: NewTurn) -> Logged:
-        mine = _Waiting(project, turn)
+    def store(self, project: Project, item: Item) -> Answer:
+        """Stores one item, together with others that arrive now; alone in a transaction that isn't ours to end."""
+        if connection.in_atomic_block:
+            return self._store(project, [item])[0]
+        mine = _Waiting[Item, Answer](project, item)
         with self._lock:
             self._waiting.append(mine)
             mine.leads, self._has_leader = not self._has_leader, True
@@ -51,8 +53,7 @@ class Gathering:
             self._lead()
         if mine.error is not None:
             raise mine.error
-        assert mine.logged is not None
-        return mine.logged
+        return mine.answers[0]
 
     def _lead(self) -> None:
         with self._lock:
@@ -73,9 +74,9 @@ class Gathering:
                 self._waiting[0].leads = True
                 self._waiting[0].is_called.set()
 
-    def _store_together(self, entries: Sequence[_Waiting]) -> None:
+    def _store_together(self, entries: Sequence[_Waiting[Item, Answer]]) -> None:
         try:
-            logged = self._store(entries[0].project, [entry.turn for entry in entries])
+            answers = self._store(entries[0].project, [entry.item for entry in entries])
         except (OperationalError, InterfaceError) as error:
             # Whether it was committed is not known, so nothing is tried again here.
             for entry in entries:
@@ -83,11 +84,11 @@ class Gathering:
         except Exception as error:
             self._store_apart(entries, error)
         else:
-            for entry, one in zip(entries, logged, strict=True):
-                entry.logged = one
+            for entry, answer in zip(entries, answers, strict=True):
+                entry.answers.append(answer)
 
-    def _store_apart(self, entries: Sequence[_Waiting], error: Exception) -> None:
-        """One turn that can't be stored must not spoil the others."""
+    def _store_apart(self, entries: Sequence[_Waiting[Item, Answer]], error: Exception) -> None:
+        """One item that can't be stored must not spoil the others."""
         if len(entries) == 1:
             entries[0].error = error
             return
@@ -95,25 +96,8 @@ class Gathering:
             self._store_together([entry])
 
 
-def _by_project(entries: Sequence[_Waiting]) -> Iterable[list[_Waiting]]:
-    groups: dict[UUID, list[_Waiting]] = {}
+def _by_project(entries: Sequence[_Waiting[Item, Answer]]) -> Iterable[list[_Waiting[Item, Answer]]]:
+    groups: dict[UUID, list[_Waiting[Item, Answer]]] = {}
     for entry in entries:
         groups.setdefault(entry.project.id, []).append(entry)
     return groups.values()
-
-
-_gathering = Gathering(store_and_tell)
-
-
-def store_gathered(project: Project, turn: NewTurn) -> Logged:
-    """Stores one turn, together with others that arrive now; alone inside a transaction that isn't ours to end."""
-    if connection.in_atomic_block:
-        return store_and_tell(project, [turn])[0]
-    return _gathering.store(project, turn)
-
-
-def log_turn(project: Project, item: Any, *, idempotency_key: str = "") -> tuple[Logged, NewTurn]:
-    """Stores one turn, or counts it into its pending twin. Raises what `read_turn` refuses."""
-    key = clean_text(idempotency_key)[:MAX_NAME]
-    turn = read_turn(item, IntakeRules.of(project), timezone.now(), key)
-    return store_gathered(project, turn), turn
