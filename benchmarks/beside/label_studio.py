@@ -3,12 +3,14 @@
 python -m benchmarks.beside.label_studio [--quick]
 
 Label Studio is installed from the package index into an environment of its own, which takes minutes and a gigabyte:
-so no other run calls this one. LABEL_STUDIO_VENV names an environment that has it already.
+so no other run calls this one. LABEL_STUDIO_VENV names an environment that has it already. It needs the extension
+pg_trgm, which the wheel's PostgreSQL doesn't have: so it gets Debian's, with the same settings, the disk included.
 """
 
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,11 +154,39 @@ def _work_of_agentloop(side: Side, seconds: float) -> dict[str, str]:
 
 
 @contextmanager
-def _label_studio() -> Iterator[Side]:
-    """PostgreSQL of the same server, gunicorn with two processes of four threads."""
-    from psycopg.conninfo import conninfo_to_dict
+def _debians_postgres() -> Iterator[str]:
+    """The folder of its socket; the server runs as `postgres`, since it refuses root."""
+    from agentloop.embedded import POSTGRES_OPTIONS
 
-    from agentloop import embedded
+    [*_, programs] = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [None]
+    if programs is None:
+        raise SystemExit("Label Studio needs PostgreSQL with pg_trgm: apt-get install postgresql.")
+    as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        if as_postgres:
+            shutil.chown(folder, "postgres", "postgres")
+        data = f"{folder}/data"
+        init = [*as_postgres, f"{programs}/initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8"]
+        subprocess.run(init, stdout=subprocess.DEVNULL, check=True)
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in POSTGRES_OPTIONS.items()]
+        command = [*as_postgres, f"{programs}/postgres", "-D", data, "-k", folder, *options]
+        command.append("--unix-socket-permissions=0777")
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            for _ in range(100):
+                if Path(f"{folder}/.s.PGSQL.5432").exists():
+                    break
+                time.sleep(0.1)
+            yield folder
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+
+
+@contextmanager
+def _label_studio() -> Iterator[Side]:
+    """gunicorn with two processes of four threads."""
+    import psycopg
 
     python = _python_with_label_studio()
     found = subprocess.run(
@@ -166,22 +196,22 @@ def _label_studio() -> Iterator[Side]:
         check=True,
     )
     folder = found.stdout.strip()
-    server = embedded.Postgres(Path(os.environ["AGENTLOOP_HOME"]))
-    with server.connect("postgres") as connection:
-        connection.execute("CREATE DATABASE label_studio")
-    to = conninfo_to_dict(os.environ["DATABASE_URL"])
     password = secrets.token_urlsafe(12)
-    with tempfile.TemporaryDirectory(prefix="label-studio-") as data:
+    with _debians_postgres() as socket, tempfile.TemporaryDirectory(prefix="label-studio-") as data:
+        with psycopg.connect(host=socket, user="postgres", dbname="postgres", autocommit=True) as connection:
+            connection.execute("CREATE DATABASE label_studio")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "DATABASE"))}
         environment |= {
             "DJANGO_DB": "default",
             "POSTGRE_NAME": "label_studio",
-            "POSTGRE_USER": str(to.get("user", "")),
-            "POSTGRE_PASSWORD": str(to.get("password", "")),
-            "POSTGRE_HOST": str(to.get("host", "")),
-            "POSTGRE_PORT": str(to.get("port", "5432")),
+            "POSTGRE_USER": "postgres",
+            "POSTGRE_PASSWORD": "",
+            "POSTGRE_HOST": socket,
+            "POSTGRE_PORT": "5432",
             "LABEL_STUDIO_BASE_DATA_DIR": data,
+            "DJANGO_SETTINGS_MODULE": "core.settings.label_studio",
             "COLLECT_ANALYTICS": "false",
+            "LATEST_VERSION_CHECK": "false",
             "SENTRY_DSN": "",
             "FRONTEND_SENTRY_DSN": "",
             "LOG_LEVEL": "ERROR",
@@ -190,7 +220,7 @@ def _label_studio() -> Iterator[Side]:
         setup = SETUP.format(folder=folder, password=password)
         done = subprocess.run([python, "-c", setup], env=environment, stdout=subprocess.PIPE, text=True, check=True)
         token = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("TOKEN "))
-        command = [python, "-m", "gunicorn", "label_studio.core.wsgi:application", "--bind", f"127.0.0.1:{THEIRS}"]
+        command = [python, "-m", "gunicorn", "core.wsgi:application", "--bind", f"127.0.0.1:{THEIRS}"]
         command += ["--workers", "2", "--threads", "4", "--timeout", "300", "--log-level", "error"]
         environment["PYTHONPATH"] = folder
         process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True)
