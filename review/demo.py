@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
-from secrets import randbits
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -21,7 +20,7 @@ from django.db import models, transaction
 from agentloop import audit
 from agentloop.actors import SYSTEM, Actor, member_actor
 from agentloop.errors import Conflict, NotFound
-from agentloop.ids import first_id_at, shown
+from agentloop.ids import id_at, shown
 from agentloop.keys import create_signing_key, forget_cached
 from agentloop.models import AuditEntry, Member, Project, Role
 from agentloop.sql import run
@@ -273,13 +272,8 @@ def _tell(one: Execution, rules: IntakeRules, sessions: _Sessions, rng: Random) 
 
 def _read(item: dict[str, Any], rules: IntakeRules, at: datetime) -> NewTurn:
     turn = read_turn(item, rules, at)
-    turn.row["id"] = _id_at(at)
+    turn.row["id"] = id_at(at)
     return turn
-
-
-def _id_at(at: datetime) -> UUID:
-    """A UUIDv7 of that moment. Ids are no part of the story: two projects with the same one share none."""
-    return UUID(int=first_id_at(at).int | 7 << 76 | randbits(12) << 64 | 2 << 62 | randbits(62))
 
 
 # How often a turn has a signal when its answer is wrong, and when it is right. Some find what is wrong, some don't.
@@ -406,7 +400,7 @@ class _Weeks:
         """An end user opens the link and says no."""
         turn = self._turn(one.turn.row["id"])
         at = min(self.now, one.at + timedelta(minutes=self.rng.uniform(1, 55)))
-        speaker = Actor(f"link:{_id_at(at).hex}", END_USER, frozenset())
+        speaker = Actor(f"link:{id_at(at).hex}", END_USER, frozenset())
         reason = self.rng.choice((["wrong-facts"], ["outdated"], ["incomplete"], []))
         said = {"rating": "incorrect", "tags": reason, "user_id": turn.user_id}
         annotation = self._say(turn, speaker, AnnotationSource.END_USER, said, at)
@@ -417,7 +411,7 @@ class _Weeks:
     ) -> Annotation:
         names = ("goal", "model", "path_id", "pipeline_id", "trace_id", "question", "response", "content_hash")
         annotation = Annotation(
-            id=_id_at(at),
+            id=id_at(at),
             project=self.project,
             turn_id=turn.id,
             source=source,
@@ -444,7 +438,7 @@ class _Weeks:
     def _act(self, turn: Turn, actor: Actor, act: str, at: datetime, *, is_change: bool = True, **details: Any) -> None:
         self.written.acts.append(
             QueueAct(
-                id=_id_at(at),
+                id=id_at(at),
                 project=self.project,
                 subject_id=turn.id,
                 actor=actor.ref,
@@ -458,7 +452,7 @@ class _Weeks:
     def _note(self, actor: Actor, act: str, target: str, at: datetime, **details: Any) -> None:
         self.written.notes.append(
             AuditEntry(
-                id=_id_at(at),
+                id=id_at(at),
                 project=self.project,
                 actor=actor.ref[:120],
                 act=act,
