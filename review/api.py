@@ -191,7 +191,7 @@ class TurnsView(IntakeView):
             {
                 "turns": [turn_shape(turn) for turn in page.turns],
                 "next_cursor": page.next_cursor,
-                "pending": figures.pending_count(self.project),
+                "pending": figures.pending_count(self.project, self.actor.ref),
             }
         )
 

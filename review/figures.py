@@ -34,12 +34,15 @@ SELECT
        JOIN review_turnindex AS known ON known.turn_id = turn.id AND 'pending' = ANY(known.facets)
        WHERE turn.project_id = %(project)s AND turn.status = 'pending' AND turn.expires_at <= now()
            AND NOT EXISTS (SELECT FROM review_staleturn WHERE turn_id = turn.id))
+    + (SELECT count(*) FROM review_turn
+       WHERE project_id = %(project)s AND gold_for <> '' AND gold_for = %(reader)s
+           AND status = 'pending' AND expires_at > now())
 """
 
 
-def pending_count(project: Project) -> int:
-    """How many turns wait, to the moment. One query."""
-    [(count,)] = run(_PENDING_SQL, {"project": project.id})
+def pending_count(project: Project, reader: str = "") -> int:
+    """How many turns wait, to the moment; with what a gold turn's reader was given, as their list has it. One query."""
+    [(count,)] = run(_PENDING_SQL, {"project": project.id, "reader": reader})
     return int(count)
 
 

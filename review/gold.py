@@ -71,7 +71,9 @@ def serve(project: Project, actor: Actor, due: Turn) -> Turn | None:
 
 def _copy(project: Project, gold: GoldTurn, due: Turn) -> Turn:
     has: dict[str, Any] = {name: gold.body.get(name, getattr(due, name)) for name in COPIED}
-    has |= {name: _another(has[name]) for name in ("session_id", "trace_id")}
+    # Who looked there would find the original, or the turn that is due. Its own trace shows how it was executed.
+    has["session_id"] = _another(has["session_id"])
+    has["trace_id"] = gold.body.get("trace_id") or _another(due.trace_id)
     reasons = signal_reasons(has["signals"], weights_of(project), project.setting("default_signal_weight"))
     points = round(sum(reasons.values()), 3)
     logged_at = _logged_at(project, points, due)
@@ -102,7 +104,7 @@ def _logged_at(project: Project, points: float, due: Turn) -> datetime:
 
 
 def _another(name: str) -> str:
-    """A name spelt like this one, for its session and trace are known, and who looked there would find the original."""
+    """A name spelt like this one, which leads nowhere."""
     return re.sub(r"[0-9a-f]*\d[0-9a-f]*", lambda found: "".join(map(_digit, found[0])), name)
 
 

@@ -211,7 +211,7 @@ def shown(project: Project, actor: Actor, asked: Asked, people: dict[str, str]) 
     try:
         turns = asked.turns(project, actor)
         page = _page(turns, asked)
-        count = figures.pending_count(project) if not asked.given else turns[: COUNTED + 1].count()
+        count = figures.pending_count(project, actor.ref) if not asked.given else turns[: COUNTED + 1].count()
     except AppError as error:
         return Shown([], problem=error.sentence)
     rows = [_row(turn, actor, people) for turn in page.turns]

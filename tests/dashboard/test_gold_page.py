@@ -62,6 +62,7 @@ def test_an_owner_makes_one_of_a_judged_turn(alice: Client, call: Caller) -> Non
     assert make not in alice.get(path_of(turn)).text
     call("POST", f"/v1/turns/{turn.shown_id}/verdict", {"rating": "incorrect", "correction": "Within 30 days."})
     assert make in alice.get(path_of(turn)).text
+    assert make in alice.get("/p/acme/annotations/").text
     page = alice.post(make, follow=True).text
     assert "it is a gold turn" in page
     assert "Can I return it?" in page
@@ -109,6 +110,7 @@ def test_reviewers_and_viewers_find_nothing(bob: Client, vera: Client, call: Cal
         ]
         assert [one.status_code for one in refused] == [403] * 5
         assert "gold" not in client.get(path_of(turn)).text
+        assert "gold" not in client.get("/p/acme/annotations/").text
     assert [one.retired_at for one in GoldTurn.objects.all()] == [None]
     assert "/quality/gold/" not in bob.get("/p/acme/quality/").text
 

@@ -156,7 +156,7 @@ def test_it_comes_like_any_other(call: Caller, team: Caller, write: Written, alw
     assert "gold" not in str([gold.body, read[0], acts[0]]).replace("'goal'", "")
 
 
-def test_its_names_lead_nowhere(call: Caller, team: Caller, always: None) -> None:
+def test_its_session_leads_nowhere_and_its_trace_to_its_execution(call: Caller, team: Caller, always: None) -> None:
     turn = turn_of(call.log("When?", "Now.", session_id="s_8a1f", trace_id="tr-0091", user_id="u_7"))
     judge = caller_for(turn.project, "read", "review", name="judge")
     judge("POST", f"/v1/turns/{turn.shown_id}/verdict", {"rating": "correct"})
@@ -166,7 +166,8 @@ def test_its_names_lead_nowhere(call: Caller, team: Caller, always: None) -> Non
     assert (copy.question, copy.user_id, copy.content_hash) == ("When?", "u_7", None)
     assert copy.session_id.startswith("s_")
     assert len(copy.session_id) == len(turn.session_id)
-    assert {copy.session_id, copy.trace_id}.isdisjoint({turn.session_id, turn.trace_id})
+    assert copy.session_id != turn.session_id
+    assert copy.trace_id == turn.trace_id
 
 
 def test_its_age_gives_it_the_rank_of_what_was_due(call: Caller, team: Caller, write: Written, always: None) -> None:
@@ -254,7 +255,17 @@ def test_it_stands_in_ones_own_list_and_in_no_other(
         pages[actor] = [client.get(base + query).text for query in ("", "?q=golden", f"?claimed_by={bob.ref}")]
     assert [copy.shown_id in page for page in pages[bob]] == [True] * 3
     assert [copy.shown_id in page for page in pages[alice]] == [False] * 3
+    assert ["of 2" in page or ">2<" in page for page in (pages[bob][0], pages[alice][0])] == [True, False]
     assert copy.shown_id not in str(call("GET", "/v1/turns").body)
+
+
+def test_a_program_lists_what_its_reviewers_were_given(
+    call: Caller, team: Caller, write: Written, always: None
+) -> None:
+    write()
+    call.log("Q1")
+    copy = claim(team).body["turn"]["turn_id"]
+    assert copy in [turn["turn_id"] for turn in team("GET", "/v1/turns?sort=priority").body["turns"]]
 
 
 def test_nobody_else_can_take_it(call: Caller, team: Caller, write: Written, always: None) -> None:
