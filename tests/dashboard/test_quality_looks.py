@@ -37,13 +37,13 @@ def findings(page: Any, name: str) -> list[str]:
 def with_gold(call: Caller, project: Project, reviewers: dict[str, str]) -> Turn:
     """Gold turns with answers of both, many and few; answers a copy that one of them has judged."""
     said = {"rating": "incorrect", "root_cause": "context", "failure_category": "hallucination_detected"}
-    for n in range(24):
+    for n in range(20):
         judged = turn_of(call.log(f"How long do I have to return order {n}?", "You have **14 days**.", goal="returns"))
         body = {**said, "correction": "Thirty days from delivery, as long as the seal is whole."}
         call("POST", f"/v1/turns/{judged.shown_id}/verdict", body)
         call("POST", "/v1/gold", {"turn_id": judged.shown_id})
     golds = list(GoldTurn.objects.order_by("id"))
-    for (ref, label), count in zip(reviewers.items(), (24, 6), strict=True):
+    for (ref, label), count in zip(reviewers.items(), (20, 6), strict=True):
         for place, gold in enumerate(golds[:count]):
             rating = "correct" if place % 8 == 0 else "incorrect"
             GoldAnswer.objects.create(
@@ -98,5 +98,8 @@ def test_everyone_can_use_every_page(
     pages = {"quality": "/p/acme/quality/", "disputed": path_of(turn), "gold": GOLD, "told": path_of(told)}
     for name, path in pages.items():
         problems += findings(owner.opens(path), f"{name}-{size}-{scheme}")
+    page = owner.opens(GOLD)
+    page.get_by_text("Write one by hand").click()
+    problems += findings(page, f"gold-write-{size}-{scheme}")
     assert problems == []
     assert owner.said == []
