@@ -221,6 +221,9 @@ SETTINGS: dict[str, Setting] = {
         0.0, _share(0, 1), "Share of turns that several reviewers judge, none of them seeing what the others say."
     ),
     "double_verdicts": Setting(2, _whole(2, 5), "How many verdicts such a turn needs."),
+    "gold_share": Setting(
+        0.0, _share(0, 0.5), "Share of a reviewer's claims that bring a gold turn, whose right verdict is known."
+    ),
     "memory_threshold": Setting(
         0.95, _share(0.5, 1), "Likeness from which a correction updates a memory instead of making one."
     ),

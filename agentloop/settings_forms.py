@@ -38,7 +38,7 @@ GROUPS = (
         "queue",
         "The queue",
         "How turns are handed out to reviewers.",
-        ("claim_minutes", "random_share", "double_share", "double_verdicts"),
+        ("claim_minutes", "random_share", "double_share", "double_verdicts", "gold_share"),
     ),
     Group(
         "memories",
@@ -112,6 +112,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "0 to 1. None of them sees what the others say; where they disagree an owner decides.",
     ),
     "double_verdicts": ("Verdicts that such a turn needs", ""),
+    "gold_share": (
+        "Share of claims that bring a gold turn",
+        "0 to 0.5. Gold turns have a known answer and look like any other turn; Quality says how often it is given.",
+    ),
     "reports_per_day": (
         "Requests a day that report outcomes",
         "Signals and spans among them. More are answered, set aside, and counted on the overview.",

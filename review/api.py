@@ -22,8 +22,21 @@ from agentloop.parsing import as_json_text, clean_text, read_object
 from agentloop.refusals import count_refusal
 from agentloop.signing import NoSigningKey, feedback_urls
 from agentloop.tenancy import Reach
-from review import annotations, errors, figures, filters, intake, memories, queue, removal, rubrics, verdicts
+from review import (
+    annotations,
+    errors,
+    figures,
+    filters,
+    gold_turns,
+    intake,
+    memories,
+    queue,
+    removal,
+    rubrics,
+    verdicts,
+)
 from review import serializers as s
+from review.gold import GoldNotFound
 from review.models import (
     AnnotationSource,
     AnnotationVersion,
@@ -36,6 +49,7 @@ from review.models import (
 )
 from review.shapes import (
     annotation_shape,
+    gold_shape,
     judged_shape,
     occurrence_shape,
     reasons_shape,
@@ -166,7 +180,7 @@ class TurnsView(IntakeView):
         sort = request.query_params.get("sort", "newest")
         if sort not in filters.SORTS:
             raise errors.BadValue("sort", f"takes one of {', '.join(filters.SORTS)}.")
-        turns = Turn.objects.of(self.project)
+        turns = Turn.objects.seen_by(self.project, self.actor.ref)
         # These two orders are of the queue, and only its indexes serve them.
         turns = turns.pending() if sort in ("priority", "expiring") or wanted.status == "pending" else turns.visible()
         page = filters.page_of(
@@ -176,7 +190,7 @@ class TurnsView(IntakeView):
             {
                 "turns": [turn_shape(turn) for turn in page.turns],
                 "next_cursor": page.next_cursor,
-                "pending": figures.pending_count(self.project),
+                "pending": figures.pending_count(self.project, self.actor.ref),
             }
         )
 
@@ -567,6 +581,66 @@ class RubricView(ReviewView):
 
 def _rubric_shape(rubric: Rubric | None) -> dict[str, Any]:
     return {"version": rubric.version if rubric else 0, "questions": rubric.questions if rubric else []}
+
+
+# --- gold turns -----------------------------------------------------------------------------------------------
+
+
+class GoldTurnsView(ReviewView):
+    scopes: ClassVar = {"GET": Scope.ADMIN, "POST": Scope.ADMIN}
+
+    @extend_schema(operation_id="list_gold_turns", summary="Turns whose right verdict is known", responses=s.GoldList)
+    def get(self, request: Request) -> Response:
+        return Response({"gold": [gold_shape(one) for one in gold_turns.listed(self.project)]})
+
+    @extend_schema(
+        operation_id="make_gold_turn",
+        summary="Make a gold turn",
+        description="Of a judged turn, whose newest verdict is then the known answer, or by hand. Reviewers are given "
+        "copies of it for the share `gold_share` of their claims, and can't tell them from other turns.",
+        request=s.GoldIn,
+        responses={201: s.GoldOut},
+    )
+    def post(self, request: Request) -> Response:
+        given = self.read(s.GoldIn)
+        if given.get("turn_id"):
+            wanted = id_of("turn", given["turn_id"], errors.TurnNotFound)
+            gold = gold_turns.make(self.project, self.actor, wanted)
+        else:
+            known = gold_turns.KnownAnswer(**{name: given[name] for name in gold_turns.KnownAnswer.__slots__})
+            texts = (given["question"], given["agent_response"])
+            gold = gold_turns.write(self.project, self.actor, *texts, known, goal=given["goal"])
+        return Response(gold_shape(gold_turns.Standing(gold)), status=201)
+
+
+class GoldTurnView(ReviewView):
+    scopes: ClassVar = {"DELETE": Scope.ADMIN}
+
+    @extend_schema(
+        operation_id="remove_gold_turn",
+        summary="Remove a gold turn with its answers",
+        description="For one whose known answer was wrong: what was answered counts for nobody any more.",
+        request=None,
+        responses={204: None},
+    )
+    def delete(self, request: Request, gold_id: str) -> Response:
+        gold_turns.remove(self.project, self.actor, id_of("gold", gold_id, GoldNotFound))
+        return Response(status=204)
+
+
+class RetireGoldView(ReviewView):
+    scopes: ClassVar = {"POST": Scope.ADMIN}
+
+    @extend_schema(
+        operation_id="retire_gold_turn",
+        summary="Give a gold turn to nobody any more",
+        description="What was answered counts on.",
+        request=None,
+        responses={204: None},
+    )
+    def post(self, request: Request, gold_id: str) -> Response:
+        gold_turns.retire(self.project, self.actor, id_of("gold", gold_id, GoldNotFound))
+        return Response(status=204)
 
 
 # --- memories, figures, erasure -------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ SELECT
         JOIN review_turncounter AS counter ON counter.project_id = project.id AND counter.facet = 'pending'),
     (SELECT extract(epoch FROM now() - min(first.logged_at)) FROM agentloop_project AS project, LATERAL (
         SELECT logged_at FROM review_turn AS turn
-        WHERE turn.project_id = project.id AND status = 'pending' AND expires_at > now() ORDER BY expires_at LIMIT 1
+        WHERE turn.project_id = project.id AND status = 'pending' AND expires_at > now() AND gold_for = ''
+        ORDER BY expires_at LIMIT 1
     ) AS first),
     (SELECT count(*) FROM (SELECT FROM agentloop_project AS project, LATERAL (
         SELECT FROM review_turn AS turn

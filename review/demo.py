@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
-from secrets import randbits
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -21,12 +20,12 @@ from django.db import models, transaction
 from agentloop import audit
 from agentloop.actors import SYSTEM, Actor, member_actor
 from agentloop.errors import Conflict, NotFound
-from agentloop.ids import first_id_at, shown
+from agentloop.ids import id_at, shown
 from agentloop.keys import create_signing_key, forget_cached
 from agentloop.models import AuditEntry, Member, Project, Role
 from agentloop.sql import run
 from agentloop.tenancy import add_member, change_settings, create_project, slug_for
-from review import evidence, memories, queue
+from review import evidence, gold_turns, memories, queue
 from review.demo_texts import SCENES, SLOTS, Scene
 from review.end_users import SIGNAL
 from review.index import index_stale_turns
@@ -35,8 +34,11 @@ from review.models import (
     Annotation,
     AnnotationSource,
     AnnotationVersion,
+    GoldAnswer,
+    GoldTurn,
     Memory,
     QueueAct,
+    Rating,
     SavedView,
     StaleTurn,
     Status,
@@ -48,7 +50,7 @@ from routing import evidence as ledger
 from routing.demo import demo_goals
 
 DEMO = "Demo"
-SETTINGS = {"ttl_days": 5, "random_share": 0.2}
+SETTINGS = {"ttl_days": 5, "random_share": 0.2, "gold_share": 0.05}
 MAIL = "demo.agentloop.local"
 # Each with their hours in UTC: somebody is there at nearly any time, on four continents.
 REVIEWERS = (
@@ -180,6 +182,7 @@ def fill(project: Project, executions: Sequence[Execution], seed: int = 1, now: 
     team = _team(project)
     told = _logged(project, executions, rng, now)
     _Weeks(project, team, told, rng, now).live()
+    _gold(project, [one.actor for one in team], rng, now)
     _now_and_then(project, [one.actor for one in team], rng)
     # As at work: every turn is counted as come before it can expire.
     _until_none(index_stale_turns)
@@ -273,13 +276,8 @@ def _tell(one: Execution, rules: IntakeRules, sessions: _Sessions, rng: Random) 
 
 def _read(item: dict[str, Any], rules: IntakeRules, at: datetime) -> NewTurn:
     turn = read_turn(item, rules, at)
-    turn.row["id"] = _id_at(at)
+    turn.row["id"] = id_at(at)
     return turn
-
-
-def _id_at(at: datetime) -> UUID:
-    """A UUIDv7 of that moment. Ids are no part of the story: two projects with the same one share none."""
-    return UUID(int=first_id_at(at).int | 7 << 76 | randbits(12) << 64 | 2 << 62 | randbits(62))
 
 
 # How often a turn has a signal when its answer is wrong, and when it is right. Some find what is wrong, some don't.
@@ -406,7 +404,7 @@ class _Weeks:
         """An end user opens the link and says no."""
         turn = self._turn(one.turn.row["id"])
         at = min(self.now, one.at + timedelta(minutes=self.rng.uniform(1, 55)))
-        speaker = Actor(f"link:{_id_at(at).hex}", END_USER, frozenset())
+        speaker = Actor(f"link:{id_at(at).hex}", END_USER, frozenset())
         reason = self.rng.choice((["wrong-facts"], ["outdated"], ["incomplete"], []))
         said = {"rating": "incorrect", "tags": reason, "user_id": turn.user_id}
         annotation = self._say(turn, speaker, AnnotationSource.END_USER, said, at)
@@ -417,7 +415,7 @@ class _Weeks:
     ) -> Annotation:
         names = ("goal", "model", "path_id", "pipeline_id", "trace_id", "question", "response", "content_hash")
         annotation = Annotation(
-            id=_id_at(at),
+            id=id_at(at),
             project=self.project,
             turn_id=turn.id,
             source=source,
@@ -444,7 +442,7 @@ class _Weeks:
     def _act(self, turn: Turn, actor: Actor, act: str, at: datetime, *, is_change: bool = True, **details: Any) -> None:
         self.written.acts.append(
             QueueAct(
-                id=_id_at(at),
+                id=id_at(at),
                 project=self.project,
                 subject_id=turn.id,
                 actor=actor.ref,
@@ -458,7 +456,7 @@ class _Weeks:
     def _note(self, actor: Actor, act: str, target: str, at: datetime, **details: Any) -> None:
         self.written.notes.append(
             AuditEntry(
-                id=_id_at(at),
+                id=id_at(at),
                 project=self.project,
                 actor=actor.ref[:120],
                 act=act,
@@ -517,6 +515,38 @@ def _give_tokens(turns: Sequence[Turn]) -> None:
     tokens = run("SELECT nextval('review_claim_token') FROM generate_series(1, %s)", [len(turns)])
     for turn, (token,) in zip(turns, tokens, strict=True):
         turn.claim_token = token
+
+
+# --- gold turns -------------------------------------------------------------------------------------------------
+
+GOLD_TURNS = 28
+# How often each of the team gives the known answer.
+_SKILLS = (0.96, 0.88, 0.92, 0.74)
+
+
+def _gold(project: Project, team: Sequence[Actor], rng: Random, now: datetime) -> None:
+    """Verdicts beyond doubt are known answers, and the others of the team have met most of them since."""
+    said = Annotation.objects.of(project).standing().filter(source=AnnotationSource.REVIEWER)
+    judged = sorted(said.filter(turn__occurrences=1).order_by("id").values_list("turn_id", flat=True)[:300])
+    answers = []
+    for turn_id in sorted(rng.sample(judged, min(GOLD_TURNS, len(judged)))):
+        gold = gold_turns.make(project, SYSTEM, turn_id)
+        GoldTurn.objects.filter(id=gold.id).update(created_at=now - timedelta(days=rng.uniform(9, 10)))
+        for actor, skill in zip(team, _SKILLS, strict=True):
+            if actor.ref not in gold.judged_by and rng.random() < 0.95:
+                others = [rating.value for rating in Rating if rating != gold.rating]
+                answers.append(
+                    GoldAnswer(
+                        project=project,
+                        gold=gold,
+                        actor=actor.ref,
+                        actor_label=actor.label,
+                        rating=gold.rating if rng.random() < skill else rng.choice(others),
+                        known=gold.rating,
+                        answered_at=now - timedelta(days=rng.uniform(1, 8)),
+                    )
+                )
+    GoldAnswer.objects.bulk_create(answers)
 
 
 # --- what is going on now ---------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ _PENDING_SQL = """
 SELECT
     coalesce((SELECT count FROM review_turncounter WHERE project_id = %(project)s AND facet = 'pending'), 0)
     + (SELECT coalesce(sum(
-            (turn.status IS NOT DISTINCT FROM 'pending' AND turn.expires_at > now())::int
+            (turn.status IS NOT DISTINCT FROM 'pending' AND turn.expires_at > now() AND turn.gold_for = '')::int
             - ('pending' = ANY(coalesce(known.facets, '{}')))::int), 0)
        FROM review_staleturn AS stale
        LEFT JOIN review_turn AS turn ON turn.id = stale.turn_id
@@ -34,12 +34,15 @@ SELECT
        JOIN review_turnindex AS known ON known.turn_id = turn.id AND 'pending' = ANY(known.facets)
        WHERE turn.project_id = %(project)s AND turn.status = 'pending' AND turn.expires_at <= now()
            AND NOT EXISTS (SELECT FROM review_staleturn WHERE turn_id = turn.id))
+    + (SELECT count(*) FROM review_turn
+       WHERE project_id = %(project)s AND gold_for <> '' AND gold_for = %(reader)s
+           AND status = 'pending' AND expires_at > now())
 """
 
 
-def pending_count(project: Project) -> int:
-    """How many turns wait, to the moment. One query."""
-    [(count,)] = run(_PENDING_SQL, {"project": project.id})
+def pending_count(project: Project, reader: str = "") -> int:
+    """How many turns wait, to the moment; with what a gold turn's reader was given, as their list has it. One query."""
+    [(count,)] = run(_PENDING_SQL, {"project": project.id, "reader": reader})
     return int(count)
 
 
@@ -154,18 +157,26 @@ class Standing:
 
 _STANDING_SQL = """
 WITH soon AS MATERIALIZED (
-    SELECT expires_at FROM review_turn
-    WHERE project_id = %(project)s AND status = 'pending' AND expires_at > now()
+    SELECT 1 AS amount, expires_at FROM (
+        SELECT expires_at FROM review_turn
+        WHERE project_id = %(project)s AND status = 'pending' AND expires_at > now()
+            AND expires_at <= now() + %(days)s * interval '1 day'
+        ORDER BY expires_at LIMIT %(most)s
+    ) AS all_of_them
+    -- The few copies of gold turns are taken off again, so that the many are read from their index alone.
+    UNION ALL SELECT -1, expires_at FROM review_turn
+    WHERE project_id = %(project)s AND gold_for <> '' AND status = 'pending' AND expires_at > now()
         AND expires_at <= now() + %(days)s * interval '1 day'
-    ORDER BY expires_at LIMIT %(most)s
 ), first AS MATERIALIZED (
     SELECT expires_at, logged_at FROM review_turn
-    WHERE project_id = %(project)s AND status = 'pending' AND expires_at > now() ORDER BY expires_at LIMIT 1
+    WHERE project_id = %(project)s AND status = 'pending' AND expires_at > now() AND gold_for = ''
+    ORDER BY expires_at LIMIT 1
 )
 SELECT (SELECT expires_at FROM first), (SELECT logged_at FROM first),
     (SELECT count(*) FROM (
         SELECT FROM review_turn
         WHERE project_id = %(project)s AND status = 'pending' AND escalated_by <> '' AND expires_at > now()
+            AND gold_for = ''
         LIMIT %(most)s
     ) AS escalated),
     (SELECT coalesce(json_agg(json_build_array(claimed_by, count, until)), '[]') FROM (
@@ -175,7 +186,7 @@ SELECT (SELECT expires_at FROM first), (SELECT logged_at FROM first),
             ORDER BY claimed_until LIMIT 1000
         ) AS held GROUP BY 1 ORDER BY 3
     ) AS of_one),
-    ARRAY(SELECT count(expires_at) FROM generate_series(1, %(days)s) AS day LEFT JOIN soon
+    ARRAY(SELECT greatest(0, coalesce(sum(amount), 0)) FROM generate_series(1, %(days)s) AS day LEFT JOIN soon
         ON ceil(extract(epoch FROM expires_at - now()) / 86400) = day GROUP BY day ORDER BY day)
 """
 
@@ -229,16 +240,20 @@ PAUSE_SECONDS = 600
 
 
 def my_day(project: Project, actor: Actor) -> MyDay:
-    """One query, over today's verdicts alone."""
+    """One query, over today's verdicts alone: gold turns are work too."""
     today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     rows = run(
         f"""
-        SELECT rating, memory_id IS NOT NULL, extract(epoch FROM created_at)::float8 FROM (
+        SELECT rating, memory_id IS NOT NULL, extract(epoch FROM created_at)::float8 AS at FROM (
             SELECT id, author, rating, memory_id, created_at FROM review_annotation
             WHERE project_id = %(project)s AND {_TEAM} AND id >= %(since)s ORDER BY id DESC LIMIT %(most)s
-        ) AS said WHERE author = %(me)s ORDER BY id
+        ) AS said WHERE author = %(me)s
+        UNION ALL
+        SELECT rating, false, extract(epoch FROM answered_at)::float8 FROM review_goldanswer
+        WHERE project_id = %(project)s AND actor = %(me)s AND answered_at >= %(today)s
+        ORDER BY at
         """,
-        {"project": project.id, "since": first_id_at(today), "me": actor.ref, "most": MOST},
+        {"project": project.id, "since": first_id_at(today), "today": today, "me": actor.ref, "most": MOST},
     )
     ratings: dict[str, int] = {}
     for rating, _, _ in rows:

@@ -21,7 +21,10 @@ DAY = "day:"
 
 
 def facets_of(turn: Mapping[str, Any]) -> list[str]:
-    """What a turn counts in: its days, and while it waits everything that one may filter by."""
+    """What a turn counts in: its days, and while it waits everything that one may filter by. A copy of a gold turn
+    counts in nothing."""
+    if turn["gold_for"]:
+        return []
     came = f"{DAY}{turn['logged_at']:%Y-%m-%d}:came"
     if turn["status"] != Status.PENDING:
         how = turn["rating"] or turn["status"]
@@ -74,11 +77,11 @@ def _turns(ids: list[UUID]) -> Iterable[dict[str, Any]]:
     """The turns with the rating of their newest verdict, for those that one has closed."""
     names = (
         *("id", "status", "question", "response", "signals", "tags", "goal", "model", "path_id", "user_id"),
-        *("logged_at", "closed_at", "rating"),
+        *("gold_for", "logged_at", "closed_at", "rating"),
     )
     rows = run(
         """
-        SELECT id, status, question, response, signals::text, tags, goal, model, path_id, user_id,
+        SELECT id, status, question, response, signals::text, tags, goal, model, path_id, user_id, gold_for,
             logged_at AT TIME ZONE 'UTC', closed_at AT TIME ZONE 'UTC',
             CASE WHEN status = 'reviewed' THEN (
                 SELECT rating FROM review_annotation AS said

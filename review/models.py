@@ -33,6 +33,16 @@ class Status(models.TextChoices):
 
 class TurnQuerySet(models.QuerySet["Turn"]):
     def of(self, project: Project) -> Self:
+        """What was logged: without the copies of gold turns that reviewers were given, so that nothing counts them."""
+        return self.filter(project=project, gold_for="")
+
+    def seen_by(self, project: Project, ref: str) -> Self:
+        """The same with what this reviewer was given; a program sees what the reviewers were given whom it names."""
+        mine = Q(gold_for__in=["", ref]) | Q(gold_for__startswith=f"{ref}/")
+        return self.filter(mine, project=project)
+
+    def with_gold(self, project: Project) -> Self:
+        """All of them: for what names one turn by its id."""
         return self.filter(project=project)
 
     def visible(self) -> Self:
@@ -106,6 +116,8 @@ class Turn(models.Model):
     closed_at = models.DateTimeField(null=True)
     # How many opinions wait for others; see review.double.
     opinions = models.SmallIntegerField(default=0, db_default=0)
+    # For whom alone it waits, where it is a copy of a gold turn; see review.gold.
+    gold_for = models.TextField(blank=True, default="", db_default="")
 
     objects = TurnQuerySet.as_manager()
 
@@ -148,6 +160,7 @@ class Turn(models.Model):
             models.Index(fields=["project", "session_id", "id"], condition=~Q(session_id=""), name="turn_session"),
             models.Index(fields=["project", "user_id", "id"], condition=~Q(user_id=""), name="turn_user"),
             models.Index(fields=["project", "trace_id"], condition=~Q(trace_id=""), name="turn_trace"),
+            models.Index(fields=["project", "gold_for"], condition=~Q(gold_for=""), name="turn_gold"),
         ]
 
     def __str__(self) -> str:
@@ -454,6 +467,72 @@ class Opinion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor} on {self.turn_id}: {self.rating}"
+
+
+class GoldTurn(models.Model):
+    """A turn whose right verdict is known. Reviewers are given copies of it, one of each to each of them."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = _loose(Project)
+    question = models.TextField()
+    response = models.TextField()
+    content_hash = models.UUIDField()
+    # What its copies have beside the texts; what is not in here they have from the turn in whose place they come.
+    body = models.JSONField(default=dict)
+
+    rating = models.CharField(max_length=10, choices=Rating)
+    root_cause = models.CharField(max_length=10, choices=RootCause, blank=True, default="")
+    failure_category = models.CharField(max_length=30, choices=FailureCategory, blank=True, default="")
+    # What a reviewer is told afterwards.
+    explanation = models.TextField(blank=True, default="")
+
+    source_turn_id = models.UUIDField(null=True)
+    # Who judged it before it was one: they are not given it. And whose words it holds.
+    judged_by = ArrayField(models.TextField(), default=list)
+    asked_by = ArrayField(models.TextField(), default=list)
+    author = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "content_hash"], condition=Q(retired_at=None), name="gold_once")
+        ]
+        indexes = [models.Index(fields=["project", "-id"], name="gold_by_time")]
+
+    def __str__(self) -> str:
+        return self.shown_id
+
+    @property
+    def shown_id(self) -> str:
+        return shown("gold", self.id)
+
+
+class GoldAnswer(models.Model):
+    """A gold turn that a reviewer was given, and what they first said of it. It stays when both turns are gone."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    project = _loose(Project)
+    gold = _loose(GoldTurn)
+    # The copy.
+    turn_id = models.UUIDField(default=new_id, unique=True)
+    actor = models.TextField()
+    actor_label = models.TextField(blank=True, default="")
+    # Empty until it is answered, with what was known then.
+    rating = models.CharField(max_length=10, choices=Rating, blank=True, default="")
+    known = models.CharField(max_length=10, choices=Rating, blank=True, default="")
+    answered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["gold", "actor"], name="gold_answer_once")]
+        indexes = [models.Index(fields=["project", "actor", "answered_at"], name="gold_answer_by_actor")]
+
+    def __str__(self) -> str:
+        return f"{self.actor} on {self.gold_id}: {self.rating}"
+
+    @property
+    def is_right(self) -> bool:
+        return self.rating == self.known
 
 
 class QuestionKind(models.TextChoices):

@@ -59,7 +59,7 @@ def _overview(request: MemberRequest, **made: Any) -> HttpResponse:
 def _figures(project: Project, actor: Actor) -> dict[str, Any]:
     """Eight queries."""
     now = timezone.now()
-    waiting, standing = figures.pending_count(project), figures.standing(project)
+    waiting, standing = figures.pending_count(project, actor.ref), figures.standing(project)
     days = days_of(figures.day_counts(project, now.date() - timedelta(days=DAYS - 1)), now.date(), DAYS)
     has_begun = waiting > 0 or any(not day.is_empty for day in days)
     pace, facets = pace_of(days), figures.largest_facets(project, ("signal", "goal"), 8)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from agentloop import audit
@@ -20,7 +21,7 @@ from agentloop.actors import Actor
 from agentloop.masking import mask_of, masked, masked_text
 from agentloop.models import Project
 from agentloop.sql import run
-from review import double, errors, notices
+from review import double, errors, gold, notices
 from review.figures import pending_count
 from review.filters import TurnFilter, in_order
 from review.models import DISPUTED, Draft, Occurrence, Opinion, QueueAct, Skip, Status, Turn, TurnRedirect
@@ -58,7 +59,7 @@ class Done:
 
 def find_turn(project: Project, turn_id: UUID, *, lock: bool = False) -> Turn:
     """The turn, or the older one it was merged into. Expired turns are not found, swept or not."""
-    turns = Turn.objects.of(project).visible()
+    turns = Turn.objects.with_gold(project).visible()
     if lock:
         turns = turns.select_for_update()
     turn = turns.filter(id=turn_id).first()
@@ -91,6 +92,7 @@ WITH next AS (
         AND (turn.expires_at > now()) IS TRUE AND (turn.snoozed_until IS NULL OR turn.snoozed_until <= now())
         AND (turn.opinions = 0 OR NOT EXISTS (
             SELECT FROM review_opinion WHERE turn_id = turn.id AND actor = %(actor)s AND NOT is_settled))
+        AND turn.gold_for IN ('', %(actor)s)
         AND {{eligible}}
     ORDER BY {{order}} LIMIT 1 FOR UPDATE OF turn SKIP LOCKED
 ), claimed AS (
@@ -117,14 +119,31 @@ def claim_next(project: Project, actor: Actor) -> Done:
     """Takes the turn that is due: mostly the most urgent one, for a fixed share of claims one drawn at random.
 
     Owners get what was escalated first. Turns the reviewer has skipped come after all others.
-    One query; a random draw costs up to two more, and finding nothing two for each place looked in.
+    One query; a random draw costs up to two more, and finding nothing two for each place looked in. Where the project
+    has a share of gold turns, one of those takes the place of what is due for as many claims.
     """
-    done = _claim_due(project, actor)
+    done = _claim_gold(project, actor) if gold.is_drawn(project, actor) else None
+    done = done or _claim_due(project, actor)
     if done is None and free_lapsed(project):
         done = _claim_due(project, actor)
     if done is None:
         raise errors.QueueEmpty
     return done
+
+
+def _claim_gold(project: Project, actor: Actor) -> Done | None:
+    """A gold turn as old and as urgent as the turn in whose place it comes, and drawn like one. None where nothing
+    waits, for then it would be known by that, or where none is left for this reviewer."""
+    with transaction.atomic():
+        waiting = Turn.objects.of(project).pending().awake().filter(claimed_by="", escalated_by="")
+        due = waiting.order_by(F("rank").desc(nulls_last=True), F("id").desc(nulls_last=True)).first()
+        turn = gold.serve(project, actor, due) if due else None
+        if turn is None:
+            return None
+        share = project.setting("random_share")
+        if random.random() < share:  # noqa: S311 - a sample, not a secret
+            return _take(turn, project, actor, draw="random", probability=share / max(1, pending_count(project)))
+        return _take(turn, project, actor, draw="next")
 
 
 def _claim_due(project: Project, actor: Actor) -> Done | None:
@@ -203,7 +222,7 @@ def claim_matching(project: Project, actor: Actor, filters: TurnFilter, sort: st
     """Takes the first turn that a filter lets through. Never a random one: it would not match."""
     free_lapsed(project)
     with transaction.atomic():
-        turns = filters.apply(Turn.objects.of(project).pending().unclaimed().awake())
+        turns = filters.apply(Turn.objects.seen_by(project, actor.ref).pending().unclaimed().awake())
         if not actor.is_owner:
             turns = turns.filter(escalated_by="")
         judged = Opinion.objects.filter(project=project, actor=actor.ref, is_settled=False).values("turn_id")
@@ -220,7 +239,7 @@ def claim_given(project: Project, actor: Actor, turn_id: UUID) -> Done:
     """Takes one named turn; asking again for one that the actor holds renews the lease and the token."""
     with transaction.atomic():
         turn = _pending(project, turn_id)
-        if _is_held(turn) and turn.claimed_by != actor.ref:
+        if (_is_held(turn) and turn.claimed_by != actor.ref) or gold.is_of_another(turn, actor):
             raise errors.ClaimedByAnother
         if turn.escalated_by and not actor.is_owner:
             raise errors.OnlyOwners
@@ -229,7 +248,7 @@ def claim_given(project: Project, actor: Actor, turn_id: UUID) -> Done:
         return _take(turn, project, actor, draw="given")
 
 
-def _take(turn: Turn, project: Project, actor: Actor, draw: str) -> Done:
+def _take(turn: Turn, project: Project, actor: Actor, draw: str, probability: float | None = None) -> Done:
     until = lease_end(project)
     [(token,)] = run("SELECT nextval('review_claim_token')", [])
     return _act(
@@ -240,7 +259,7 @@ def _take(turn: Turn, project: Project, actor: Actor, draw: str) -> Done:
         claimed_until=until,
         claim_token=token,
         draw=draw,
-        draw_probability=None,
+        draw_probability=probability,
         snoozed_until=None,
         expires_at=max(turn.expires_at, until),
     )
@@ -309,7 +328,8 @@ def escalate(project: Project, actor: Actor, turn_id: UUID, note: str = "", toke
     """Hands the turn to the owners, before whom it comes first until one of them has closed it."""
     with transaction.atomic():
         turn = _held(project, turn_id, actor, token)
-        notices.turn_escalated(project, actor, turn)
+        if not turn.gold_for:
+            notices.turn_escalated(project, actor, turn)
         return _act(
             turn,
             actor,
@@ -607,7 +627,7 @@ def check_hold(turn: Turn, actor: Actor, token: int | None) -> None:
         raise errors.ClaimLost
     if turn.status != Status.PENDING:
         raise errors.NotPending
-    if _is_held(turn) and not is_mine:
+    if (_is_held(turn) and not is_mine) or gold.is_of_another(turn, actor):
         raise errors.ClaimedByAnother
     if turn.escalated_by and not actor.is_owner and not is_mine:
         raise errors.OnlyOwners

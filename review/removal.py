@@ -15,6 +15,7 @@ from agentloop.models import Project
 from agentloop.sql import run, with_retries
 from review import errors, evidence
 from review.memories import lock_memories, rebuild_memories
+from review.models import GoldAnswer, GoldTurn
 from review.queue import find_turn
 
 SWEEP_BATCH = 2000
@@ -34,7 +35,7 @@ SELECT ARRAY(SELECT id FROM doomed), (SELECT count(*) FROM marks)
 # One statement deletes a set of turns and all that hangs on them, and takes them out of the counters.
 _DELETE_SQL = """
 WITH doomed AS MATERIALIZED (
-    SELECT id, goal, signals, expires_at FROM review_turn WHERE id = ANY(%(doomed)s)
+    SELECT id, goal, signals, expires_at, gold_for FROM review_turn WHERE id = ANY(%(doomed)s)
 ), turns AS (DELETE FROM review_turn USING doomed WHERE review_turn.id = doomed.id),
 occurrences AS (DELETE FROM review_occurrence AS t USING doomed WHERE t.turn_id = doomed.id),
 skips AS (DELETE FROM review_skip AS t USING doomed WHERE t.turn_id = doomed.id),
@@ -76,6 +77,7 @@ _COUNT_EXPIRED = """, unseen AS (
     FROM doomed, LATERAL (
         SELECT '' AS signal UNION SELECT left(key, 200) FROM jsonb_object_keys(doomed.signals) AS key
     ) AS one
+    WHERE doomed.gold_for = ''
     GROUP BY 2, 3, 4 ORDER BY 2, 3, 4
     ON CONFLICT (project_id, day, goal, signal) DO UPDATE SET count = review_expiredcount.count + excluded.count
 )"""
@@ -130,6 +132,7 @@ def delete_turn(project: Project, actor: Actor, turn_id: UUID) -> None:
     """Deletes one turn with its annotations, and takes what they said out of the memories."""
     with transaction.atomic():
         turn = find_turn(project, turn_id)
+        forget_gold(project, source_turn_id=turn.id)
         _, memories = _delete(project, "turn.id = %(turn)s", turn=turn.id)
         lock_memories(project.id)
         rebuild_memories(memories)
@@ -148,6 +151,7 @@ def erase_user(project: Project, actor: Actor, user_id: str) -> dict[str, int]:
         SELECT turn_id FROM review_occurrence WHERE project_id = %(project)s AND user_id = %(user)s))"""
     with transaction.atomic():
         evidence.blank_texts_of(project, user_id)
+        forget_gold(project, asked_by__contains=[user_id])
         turns, of_turns = _delete(project, theirs, user=user_id)
         annotations = run(
             """
@@ -170,6 +174,16 @@ def erase_user(project: Project, actor: Actor, user_id: str) -> dict[str, int]:
         erased = {"turns": turns, "annotations": len(annotations), "memories": len(memories)}
         audit.note(project, actor, "user.erase", "", **erased)
     return erased
+
+
+def forget_gold(project: Project, **which: Any) -> int:
+    """Deletes gold turns with the copies that reviewers were given. What was answered stays, as a figure."""
+    ids = list(GoldTurn.objects.filter(project=project, **which).values_list("id", flat=True))
+    if ids:
+        copies = list(GoldAnswer.objects.filter(gold_id__in=ids).values_list("turn_id", flat=True))
+        _delete(project, "turn.id = ANY(%(copies)s)", copies=copies)
+        GoldTurn.objects.filter(id__in=ids).delete()
+    return len(ids)
 
 
 def forget_old_idempotency_keys(limit: int = 10_000) -> int:

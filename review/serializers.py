@@ -247,16 +247,68 @@ class AnnotationEdit(VerdictFields):
     """Only what is sent is changed."""
 
 
+class Known(s.Serializer[Any]):
+    is_right = s.BooleanField()
+    rating = s.ChoiceField(Rating.choices)
+    root_cause = s.CharField()
+    failure_category = s.CharField()
+    explanation = s.CharField()
+
+
 class AnnotationDone(s.Serializer[Any]):
-    annotation_id = s.CharField()
+    annotation_id = s.CharField(allow_null=True, help_text="Null for a gold turn, which makes no annotation.")
     memory_id = s.CharField(allow_null=True)
     status = s.ChoiceField(
-        ["active", "updated_existing", "waiting"],
-        help_text="`waiting` under double review: it becomes an annotation once all verdicts on the turn agree.",
+        ["active", "updated_existing", "waiting", "gold"],
+        help_text="`waiting` under double review: it becomes an annotation once all verdicts on the turn agree. "
+        "`gold` where the right verdict was known: nothing is learnt from yours.",
     )
     duplicate_score = s.FloatField(allow_null=True)
     turn_id = s.CharField(allow_null=True)
     act_id = s.CharField()
+    gold = Known(required=False, help_text="What was known, for a gold turn alone.")
+
+
+class GoldIn(s.Serializer[Any]):
+    """A judged turn by its id, or all of it by hand."""
+
+    turn_id = s.CharField(required=False, help_text="A turn with a verdict, which becomes the known answer.")
+    question = s.CharField(required=False, trim_whitespace=False)
+    agent_response = s.CharField(required=False, allow_blank=True, trim_whitespace=False, default="")
+    rating = s.ChoiceField(Rating.choices, required=False)
+    root_cause = s.ChoiceField(RootCause.choices, required=False, allow_blank=True, default="")
+    failure_category = s.ChoiceField(FailureCategory.choices, required=False, allow_blank=True, default="")
+    explanation = s.CharField(
+        required=False, allow_blank=True, default="", max_length=20_000, help_text="What a reviewer is told afterwards."
+    )
+    goal = s.CharField(required=False, allow_blank=True, default="", max_length=200)
+
+    def validate(self, attrs: Any) -> Any:
+        missing = [name for name in ("question", "rating") if not attrs.get(name)]
+        if not attrs.get("turn_id") and missing:
+            raise s.ValidationError(dict.fromkeys(missing, "This field is required, unless turn_id names a turn."))
+        return attrs
+
+
+class GoldOut(s.Serializer[Any]):
+    gold_id = s.CharField()
+    question = s.CharField()
+    agent_response = s.CharField()
+    goal = s.CharField()
+    rating = s.ChoiceField(Rating.choices)
+    root_cause = s.CharField()
+    failure_category = s.CharField()
+    explanation = s.CharField()
+    source_turn_id = s.CharField(allow_null=True)
+    given = s.IntegerField(help_text="To how many reviewers.")
+    answered = s.IntegerField()
+    right = s.IntegerField()
+    created_at = s.DateTimeField()
+    retired_at = s.DateTimeField(allow_null=True)
+
+
+class GoldList(s.Serializer[Any]):
+    gold = GoldOut(many=True)
 
 
 class AnnotationOut(s.Serializer[Any]):

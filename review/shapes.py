@@ -5,7 +5,8 @@ from typing import Any
 from django.utils import timezone
 
 from agentloop.ids import shown
-from review.models import Annotation, Occurrence, Status, Turn
+from review.gold_turns import Standing
+from review.models import Annotation, GoldTurn, Occurrence, Status, Turn
 from review.priority import explain
 from review.verdicts import Judged, status_of
 
@@ -101,11 +102,38 @@ def annotation_shape(annotation: Annotation) -> dict[str, Any]:
 
 def judged_shape(judged: Judged) -> dict[str, Any]:
     memory = judged.memory
-    return {
-        "annotation_id": shown("ann", judged.annotation.id),
+    shape: dict[str, Any] = {
+        "annotation_id": None if judged.gold else shown("ann", judged.annotation.id),
         "memory_id": shown("mem", memory.memory_id) if memory else None,
         "status": status_of(judged),
         "duplicate_score": memory.likeness if memory and not memory.is_new else None,
         "turn_id": shown("turn", judged.annotation.turn_id) if judged.annotation.turn_id else None,
         "act_id": shown("act", judged.act.id),
+    }
+    if judged.gold:
+        shape["gold"] = known_shape(judged.gold, judged.annotation.rating)
+    return shape
+
+
+_KNOWN = ("rating", "root_cause", "failure_category", "explanation")
+
+
+def known_shape(gold: GoldTurn, said: str) -> dict[str, Any]:
+    """What a reviewer is told once they have answered."""
+    return {"is_right": said == gold.rating, **{name: getattr(gold, name) for name in _KNOWN}}
+
+
+def gold_shape(one: Standing) -> dict[str, Any]:
+    return {
+        "gold_id": one.gold.shown_id,
+        "question": one.gold.question,
+        "agent_response": one.gold.response,
+        "goal": one.gold.body.get("goal", ""),
+        **{name: getattr(one.gold, name) for name in _KNOWN},
+        "source_turn_id": one.shown_source_id,
+        "given": one.given,
+        "answered": one.answered.count,
+        "right": one.answered.hits,
+        "created_at": one.gold.created_at,
+        "retired_at": one.gold.retired_at,
     }

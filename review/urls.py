@@ -5,7 +5,7 @@ from django.urls import path
 from review import api as views
 from review import export_api as exports
 from review import overview
-from review.pages import annotations, lists, memories, quality, queue, rubric, weights
+from review.pages import annotations, gold, lists, memories, quality, queue, rubric, weights
 from review.pages import exports as exports_page
 
 api = [
@@ -31,6 +31,9 @@ api = [
     path("v1/export/turns.<str:form>", exports.TurnExportView.as_view(), name="export_turns"),
     path("v1/export/annotations.<str:form>", exports.AnnotationExportView.as_view(), name="export_annotations"),
     path("v1/export/audit.<str:form>", exports.AuditExportView.as_view(), name="export_audit"),
+    path("v1/gold", views.GoldTurnsView.as_view(), name="gold_turns"),
+    path("v1/gold/<str:gold_id>", views.GoldTurnView.as_view(), name="gold_turn"),
+    path("v1/gold/<str:gold_id>/retire", views.RetireGoldView.as_view(), name="gold_retire"),
     path("v1/rubric", views.RubricView.as_view(), name="rubric"),
     path("v1/erasure", views.ErasureView.as_view(), name="erasure"),
     path("v1/stats", views.StatsView.as_view(), name="stats"),
@@ -58,6 +61,10 @@ pages = [
     path("queue/bulk/<str:bulk_id>/", lists.queue_bulk_job, name="queue_bulk_job"),
     path("queue/bulk/<str:bulk_id>/undo/", lists.queue_bulk_undo, name="queue_bulk_undo"),
     path("quality/", quality.quality_page, name="quality"),
+    path("quality/gold/", gold.gold_page, name="quality_gold"),
+    path("quality/gold/<str:gold_id>/retire/", gold.gold_retire, name="quality_gold_retire"),
+    path("quality/gold/<str:gold_id>/remove/", gold.gold_remove, name="quality_gold_remove"),
+    path("queue/turns/<str:turn_id>/gold/", gold.gold_make, name="quality_gold_make"),
     path("settings/rubric/", rubric.rubric_page, name="settings_rubric"),
     path("queue/acts/<str:act_id>/undo/", queue.queue_undo, name="queue_undo"),
     path("first-key/", overview.first_key, name="project_overview_first_key"),

@@ -16,13 +16,14 @@ from agentloop.errors import Conflict, Invalid
 from agentloop.ids import shown
 from agentloop.masking import mask_of, masked, masked_id
 from agentloop.models import Project
-from review import double, errors, evidence, memories, notices, rubrics
+from review import double, errors, evidence, gold, memories, notices, rubrics
 from review.intake import IntakeRules, content_hash
 from review.models import (
     Annotation,
     AnnotationSource,
     AnnotationVersion,
     Draft,
+    GoldTurn,
     Memory,
     Opinion,
     QueueAct,
@@ -69,7 +70,8 @@ EDITABLE = ("rating", "correction", "root_cause", "failure_category", "tags", "c
 class Judged:
     """An annotation with what it did: the turn it closed, the act to undo, and the memory it made or updated.
 
-    One that is waiting is none yet: it will be when all who must judge the turn agree.
+    One that is waiting is none yet: it will be when all who must judge the turn agree. One on a gold turn never
+    becomes one: `gold` is what was known.
     """
 
     annotation: Annotation
@@ -77,6 +79,7 @@ class Judged:
     turn: Turn | None = None
     memory: memories.Remembered | None = None
     is_waiting: bool = False
+    gold: GoldTurn | None = None
 
 
 def judge_turn(
@@ -92,7 +95,10 @@ def judge_turn(
     with transaction.atomic():
         turn = find_turn(project, turn_id, lock=True)
         check_hold(turn, actor, token)
-        return _judge(project, actor, _ready(project, verdict), source, turn, turn.question, turn.response)
+        ready = _ready(project, verdict)
+        if turn.gold_for:
+            return _answer_gold(project, actor, ready, turn)
+        return _judge(project, actor, ready, source, turn, turn.question, turn.response)
 
 
 @contextmanager
@@ -206,6 +212,14 @@ def _judge(
     if turn is None or decides or not double.is_drawn(project, turn):
         return _annotate(project, actor, verdict, source, turn, question, response)
     return _give_opinion(project, actor, verdict, source, turn)
+
+
+def _answer_gold(project: Project, actor: Actor, verdict: Verdict, turn: Turn) -> Judged:
+    """Closes a copy of a gold turn. Nothing is learnt from it: it makes no annotation, memory, evidence or notice."""
+    known = gold.answer(turn, actor, verdict.rating)
+    audit.note(project, actor, "gold.answer", known.shown_id, rating=verdict.rating, known=known.rating)
+    said = Annotation(project=project, turn_id=turn.id, rating=verdict.rating)
+    return Judged(said, close_reviewed(turn, actor, {"gold": known.id.hex}).act, turn, gold=known)
 
 
 def _give_opinion(project: Project, actor: Actor, verdict: Verdict, source: AnnotationSource, turn: Turn) -> Judged:
@@ -420,7 +434,7 @@ def _undo(project: Project, actor: Actor, act_id: UUID) -> QueueAct:
     found = QueueAct.objects.filter(project=project, id=act_id).first()
     if found is None:
         raise errors.ActNotFound
-    turn = Turn.objects.of(project).visible().select_for_update().filter(id=found.subject_id).first()
+    turn = Turn.objects.with_gold(project).visible().select_for_update().filter(id=found.subject_id).first()
     act = QueueAct.objects.select_for_update().get(id=act_id)
     if act.undone_at is not None:
         raise errors.AlreadyUndone
@@ -517,7 +531,10 @@ def _give_draft_back(project: Project, act: QueueAct, turn: Turn) -> None:
 
 
 def status_of(judged: Judged) -> str:
-    """`waiting` for others' verdicts; `updated_existing` where the correction went into a memory that was there."""
+    """`waiting` for others' verdicts; `updated_existing` where the correction went into a memory that was there;
+    `gold` where the right verdict was known."""
+    if judged.gold:
+        return "gold"
     if judged.is_waiting:
         return "waiting"
     return "updated_existing" if judged.memory is not None and not judged.memory.is_new else "active"

@@ -158,9 +158,9 @@ class Asked:
     def filter(self, project: Project) -> TurnFilter:
         return read_filter(project.id, self.given)
 
-    def turns(self, project: Project) -> TurnQuerySet:
+    def turns(self, project: Project, actor: Actor) -> TurnQuerySet:
         """The turns that match. Raises BadValue for a filter that can't be read."""
-        turns = Turn.objects.of(project)
+        turns = Turn.objects.seen_by(project, actor.ref)
         turns = turns.pending() if self.status == Status.PENDING else turns.visible()
         return self.filter(project).apply(turns)
 
@@ -209,9 +209,9 @@ EXPIRES_SOON_S = 48 * 3600
 def shown(project: Project, actor: Actor, asked: Asked, people: dict[str, str]) -> Shown:
     """A page of the list and how many match: exact, up to COUNTED where something is filtered. Two queries."""
     try:
-        turns = asked.turns(project)
+        turns = asked.turns(project, actor)
         page = _page(turns, asked)
-        count = figures.pending_count(project) if not asked.given else turns[: COUNTED + 1].count()
+        count = figures.pending_count(project, actor.ref) if not asked.given else turns[: COUNTED + 1].count()
     except AppError as error:
         return Shown([], problem=error.sentence)
     rows = [_row(turn, actor, people) for turn in page.turns]

@@ -79,9 +79,9 @@ def _uuid(text: str, error: type[AppError]) -> UUID:
 def _chosen(request: MemberRequest, asked: Asked) -> TurnQuerySet:
     """The turns that the form names, or all that the list's address matches. Only those that wait."""
     if request.POST.get("all") == "true":
-        return asked.turns(request.project).filter(status=Status.PENDING)
+        return asked.turns(request.project, request.actor).filter(status=Status.PENDING)
     ids = [found for text in request.POST.getlist("turn") if (found := read("turn", text))]
-    return bulk.chosen_turns(Turn.objects.of(request.project).pending(), ids)
+    return bulk.chosen_turns(Turn.objects.seen_by(request.project, request.actor.ref).pending(), ids)
 
 
 def _act_of(request: MemberRequest) -> BulkAct:

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
+from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
 from rest_framework.serializers import ValidationError
 
@@ -21,7 +22,7 @@ from agentloop.parsing import clean_text
 from agentloop.tenancy import names_of_members
 from review import errors, queue, verdicts
 from review.effects import Shift, watching
-from review.models import AnnotationSource, QueueAct, Rating, Status, Turn
+from review.models import AnnotationSource, GoldTurn, QueueAct, Rating, Status, Turn
 from review.pages import listing
 from review.pages.listing import Asked
 from review.pages.rubric_form import answers_in
@@ -175,7 +176,7 @@ def queue_release(request: MemberRequest, turn_id: str) -> HttpResponse:
 @require_POST
 def queue_draft(request: MemberRequest, turn_id: str) -> HttpResponse:
     wanted = id_of("turn", turn_id, errors.TurnNotFound)
-    response = Turn.objects.of(request.project).filter(id=wanted).values_list("response", flat=True).first()
+    response = Turn.objects.with_gold(request.project).filter(id=wanted).values_list("response", flat=True).first()
     draft = queue.save_draft(request.project, request.actor, wanted, _fields(request, response or ""))
     return render(request, "review/queue/_draft.html", {"saved_at": draft.saved_at})
 
@@ -225,12 +226,20 @@ def queue_verdict(request: MemberRequest, turn_id: str) -> HttpResponse:
 
 def _what_it_did(judged: Judged, shifts: list[Shift]) -> str:
     parts = [f"Judged {judged.annotation.get_rating_display().lower()}."]
+    if judged.gold:
+        parts.append(_what_was_known(judged.gold, judged.annotation.rating))
     if judged.is_waiting:
         parts.append("It counts once the verdicts on this turn agree, or an owner has decided.")
     parts += [f"{shift}." for shift in shifts]
     if judged.memory is not None:
         parts.append("Correction saved as memory." if judged.memory.is_new else "Correction joined a like memory.")
     return " ".join(parts)
+
+
+def _what_was_known(known: GoldTurn, said: str) -> str:
+    agrees = "says the same" if known.rating == said else f"says {known.get_rating_display().lower()}"
+    why = f" {Truncator(known.explanation).chars(200)}" if known.explanation else ""
+    return f"This was a gold turn, to see how well verdicts hold. Your team {agrees}.{why}"
 
 
 def _fields(request: HttpRequest, response: str) -> dict[str, Any]:
@@ -327,7 +336,9 @@ def queue_reopen(request: MemberRequest, turn_id: str) -> HttpResponse:
 def queue_undo(request: MemberRequest, act_id: str) -> HttpResponse:
     """Takes back an act, says what that changed, and opens its turn again."""
     wanted = id_of("act", act_id, errors.ActNotFound)
-    turn = Turn.objects.of(request.project).filter(id__in=_subject_of(request, wanted)).only("id", "goal").first()
+    turn = (
+        Turn.objects.with_gold(request.project).filter(id__in=_subject_of(request, wanted)).only("id", "goal").first()
+    )
     act, shifts = watching(
         request.project, turn.goal if turn else "", lambda: verdicts.undo(request.project, request.actor, wanted)
     )

@@ -6,8 +6,9 @@ from typing import Any
 from django.utils import timezone
 
 from agentloop.actors import Actor
+from agentloop.ids import shown
 from agentloop.models import Project, Scope
-from review import memories
+from review import gold, memories
 from review.around import Around, around
 from review.markdown import rendered
 from review.models import FailureCategory, Rating, RootCause, Status, Turn
@@ -104,6 +105,7 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
         "why": reasons,
         "priority": priority,
         "similar": _similar(project, turn),
+        "told": gold.told(turn, actor),
         "acts": _history(context.acts, people),
         "undoable": _undoable(context, actor),
         "form": _form_of(turn, context),
@@ -119,7 +121,8 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
 def _similar(project: Project, turn: Turn) -> list[dict[str, Any]]:
     """Corrections of like questions; what shares only a few words with this one says little about it."""
     found = memories.search(project, turn.question[:2_000], limit=SIMILAR)
-    return [memory for memory in found if memory["score"] >= 0.4]
+    telling = {shown("mem", one) for one in gold.memories_of_original(project, turn)} if turn.gold_for else set()
+    return [memory for memory in found if memory["score"] >= 0.4 and memory["id"] not in telling]
 
 
 def _history(acts: list[dict[str, Any]], people: dict[str, str]) -> list[dict[str, Any]]:

@@ -151,8 +151,10 @@ def acme(db: None) -> dict[str, str]:
         project=project, email="eve@example.com", role="viewer", expires_at=timezone.now()
     )
     settle_index()
+    gold = admin("POST", "/v1/gold", {"turn_id": judged}).body["gold_id"]
     return {
         "project": "acme",
+        "gold_id": gold,
         "turn_id": waiting,
         "annotation_id": verdict["annotation_id"],
         "memory_id": verdict["memory_id"],

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from agentloop.models import Project
-from review.models import DISPUTED, Opinion, Rubric, Turn
+from review.models import DISPUTED, GoldAnswer, GoldTurn, Opinion, Rubric, Turn
 from tests.dashboard.conftest import AXE
 from tests.dashboard.support import QUESTIONS, Reviewer, path_of
 from tests.review.support import Caller, member, say, turn_of
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
+GOLD = "/p/acme/quality/gold/"
 # Where pictures go, for whoever wants to look at them.
 SHOTS = os.environ.get("SHOTS")
 pytestmark = pytest.mark.usefixtures("transactional_db")
@@ -30,6 +32,35 @@ def findings(page: Any, name: str) -> list[str]:
     problems = [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found["violations"]]
     wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     return [f"{name}: {problem}" for problem in problems] + ([f"{name}: {wider} px too wide"] if wider > 0 else [])
+
+
+def with_gold(call: Caller, project: Project, reviewers: dict[str, str]) -> Turn:
+    """Gold turns with answers of both, many and few; answers a copy that one of them has judged."""
+    said = {"rating": "incorrect", "root_cause": "context", "failure_category": "hallucination_detected"}
+    for n in range(20):
+        judged = turn_of(call.log(f"How long do I have to return order {n}?", "You have **14 days**.", goal="returns"))
+        body = {**said, "correction": "Thirty days from delivery, as long as the seal is whole."}
+        call("POST", f"/v1/turns/{judged.shown_id}/verdict", body)
+        call("POST", "/v1/gold", {"turn_id": judged.shown_id})
+    golds = list(GoldTurn.objects.order_by("id"))
+    for (ref, label), count in zip(reviewers.items(), (20, 6), strict=True):
+        for place, gold in enumerate(golds[:count]):
+            rating = "correct" if place % 8 == 0 else "incorrect"
+            GoldAnswer.objects.create(
+                project=project,
+                gold=gold,
+                actor=ref,
+                actor_label=label,
+                rating=rating,
+                known="incorrect",
+                answered_at=timezone.now(),
+            )
+    GoldTurn.objects.filter(id=golds[0].id).update(retired_at=timezone.now())
+    copy = turn_of(call.log("How long do I have to return it?", "You have **14 days**."))
+    given = GoldAnswer.objects.filter(rating="correct").order_by("id")[:1].get()
+    GoldAnswer.objects.filter(id=given.id).update(turn_id=copy.id)
+    Turn.objects.filter(id=copy.id).update(gold_for=given.actor, status="reviewed", closed_at=timezone.now())
+    return copy
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -62,7 +93,13 @@ def test_everyone_can_use_every_page(
             verdict={"rating": rating, "comment": f"I say {rating}.", "correction": ""},
         )
     Turn.objects.filter(id=turn.id).update(escalated_by=DISPUTED, opinions=2)
-    for name, path in {"quality": "/p/acme/quality/", "disputed": path_of(turn)}.items():
+    problems += findings(owner.opens(GOLD), f"gold-empty-{size}-{scheme}")
+    told = with_gold(call, project, {bob: "Bob", carol: "Carol"})
+    pages = {"quality": "/p/acme/quality/", "disputed": path_of(turn), "gold": GOLD, "told": path_of(told)}
+    for name, path in pages.items():
         problems += findings(owner.opens(path), f"{name}-{size}-{scheme}")
+    page = owner.opens(GOLD)
+    page.get_by_text("Write one by hand").click()
+    problems += findings(page, f"gold-write-{size}-{scheme}")
     assert problems == []
     assert owner.said == []

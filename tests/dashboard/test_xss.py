@@ -98,7 +98,10 @@ def harms(html: str) -> list[Any]:
 @pytest.mark.parametrize("evil", CORPUS)
 def test_every_page_shows_it_as_text(bob: Client, alice: Client, call: Caller, project: Project, evil: str) -> None:
     turns = fill(call, bob, project, evil)
-    for path in pages(turns, evil):
+    call("POST", "/v1/gold", {"turn_id": turns["judged"].shown_id})
+    written = {"question": evil, "agent_response": evil, "rating": "partial", "explanation": evil, "goal": evil}
+    assert call("POST", "/v1/gold", written).status == 201
+    for path in (*pages(turns, evil), "/p/acme/quality/gold/"):
         answer = alice.get(path)
         assert answer.status_code == 200, path
         assert harms(answer.text) == [], path

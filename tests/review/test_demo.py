@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from agentloop.actors import Actor
 from agentloop.models import AuditEntry, Project
-from review import backlog, demo, figures, queue, verdicts
+from review import backlog, demo, figures, gold_turns, queue, verdicts
 from review.index import reconcile_counters
 from review.models import (
     Annotation,
@@ -118,6 +118,10 @@ def test_the_story_has_all_that_pages_show(told: Project) -> None:
     assert turns.exclude(escalated_by="").exists()
     assert turns.exclude(snoozed_until=None).exists()
     assert turns.pending().filter(claimed_until__gt=timezone.now()).exists()
+    right = gold_turns.accuracy(told)
+    assert len(right) == 4
+    assert any(not one.share.is_few for one in right)
+    assert len(gold_turns.listed(told)) == demo.GOLD_TURNS
     assert Skip.objects.filter(project=told).exists()
     assert Memory.objects.filter(project=told).count() > 5
     reviewed = Annotation.objects.filter(source=AnnotationSource.REVIEWER)

@@ -197,7 +197,7 @@ def test_settling_goes_by_the_primary_order(full: Project, plans: Plans) -> None
 def test_the_dashboard_goes_by_its_indexes(full: Project, plans: Plans) -> None:
     """A list of what is done, and a turn with all that stands around it."""
     asked = Asked.of(QueryDict("status=reviewed"))
-    page_of(asked.turns(full), sort=asked.sort, limit=40, cursor=None)
+    page_of(asked.turns(full, SYSTEM), sort=asked.sort, limit=40, cursor=None)
     assert plans.indexes == {"turn_closed"}
     turn = Turn.objects.of(full).pending()[0]
     turn.session_id = turn.trace_id = "one"

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("agentloop", "0007_invitations"),
-        ("review", "0006_double_review"),
+        ("review", "0007_gold_turns"),
     ]
 
     operations = [
