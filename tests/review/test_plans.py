@@ -100,10 +100,10 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
     plans = Plans()
     execute = sql._execute
 
-    def explained(cursor_class: type[psycopg.Cursor[Any]], statement: str, params: Any) -> Any:
+    def explained(cursor_class: type[psycopg.Cursor[Any]], statement: str, params: Any, keep_plan: bool) -> Any:
         with cursor_class(connection.connection) as cursor:
             plans.explain(statement, params, cursor)
-        return execute(cursor_class, statement, params)
+        return execute(cursor_class, statement, params, keep_plan)
 
     monkeypatch.setattr(sql, "_execute", explained)
 
