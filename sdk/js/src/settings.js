@@ -65,7 +65,7 @@ export class Warnings {
     }
     this.#told.set(kind, { at: now, silent: 0 });
     try {
-      this.#warn(`AgentLoop: ${sentence}` + (last?.silent ? ` (${last.silent} times more since the last warning)` : ""));
+      this.#warn(`AgentLoop: ${sentence}` + (last?.silent ? ` (${last.silent} times more)` : ""));
     } catch {
       // A log that breaks is no reason for an agent to.
     }
