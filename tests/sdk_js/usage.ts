@@ -1,6 +1,8 @@
 import { AgentLoop, AgentLoopError, decide, FAILURE_CATEGORIES, isSampled, Router } from "@agentloop/client";
+import { watch } from "@agentloop/client/openai";
 import { agentPunted, recurrence } from "@agentloop/client/patterns";
 import { chatModel, Signals } from "@agentloop/client/signals";
+import OpenAI from "openai";
 
 const loop = new AgentLoop({ apiKey: "k", timeoutMs: 500, fetch });
 const nothing: void = loop.logTurn("q", () => "a", { signals: { thumbsDown: true }, tags: ["t"] });
@@ -39,4 +41,7 @@ new Router({ goal: "g" });
 remote.choose().model;
 // @ts-expect-error no such constraint
 new Router({ goal: "g", paths: ["m"], constraints: { maxPrice: 1 } });
-export { asked, confidence, id, kind, later, length, link, model, nothing, sent };
+const openai: OpenAI = watch(new OpenAI(), loop, { goal: "g", onCall: (call) => call.toolCalls.length });
+// @ts-expect-error a client has chat completions
+watch({}, loop);
+export { asked, confidence, id, kind, later, length, link, model, nothing, openai, sent };
