@@ -46,11 +46,6 @@ export class BufferFull extends AgentLoopError {
   static sentence = "The buffer is full: the oldest of what waits is dropped.";
 }
 
-export class TooLarge extends AgentLoopError {
-  static code = "too_large";
-  static sentence = "This is more than a request may hold.";
-}
-
 export class Closed extends AgentLoopError {
   static code = "closed";
   static sentence = "The client was closed.";
