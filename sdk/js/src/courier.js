@@ -30,8 +30,9 @@ export class Courier {
     this.#settings = settings;
     this.#http = http;
     this.#warnings = warnings;
-    this.outbox = new Outbox(settings.bufferBytes, warnings);
+    this.outbox = new Outbox(settings, warnings);
     watchTheEnd();
+    settings.spool?.open(this, warnings);
   }
 
   /**

@@ -3,7 +3,7 @@
 /** Something went wrong with AgentLoop, not with the agent. */
 export class AgentLoopError extends Error {
   static code = "agentloop_error";
-  static sentence = "Something went wrong.";
+  static sentence = "Something broke.";
 
   /**
    * @param {string} [sentence]
@@ -38,7 +38,7 @@ export class NoSigningSecret extends AgentLoopError {
 
 export class BadArgument extends AgentLoopError {
   static code = "bad_argument";
-  static sentence = "An argument can't be understood.";
+  static sentence = "An argument is wrong.";
 }
 
 export class BufferFull extends AgentLoopError {
@@ -68,7 +68,7 @@ export class BadAnswer extends AgentLoopError {
 
 export class Refused extends AgentLoopError {
   static code = "refused";
-  static sentence = "The server refused the request.";
+  static sentence = "The server refused.";
 }
 
 export class RateLimited extends Refused {

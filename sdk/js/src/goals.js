@@ -82,7 +82,7 @@ export class Goal {
       if (answer.error) throw answer.error;
       if (answer.status !== 304) this.#snapshot = readSnapshot(answer.body, answer.etag);
     } catch (error) {
-      client.warnings.tell("state", `choosing goes by what was known before: ${kindOf(error)}.`);
+      client.warnings.tell("state", `choosing by what was known: ${kindOf(error)}.`);
     }
   }
 

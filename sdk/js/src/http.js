@@ -222,7 +222,7 @@ export class Http {
       body: request.body,
       redirect: "manual",
       signal,
-      ...(request.keepalive ? { keepalive: true } : {}),
+      keepalive: request.keepalive || undefined,
     });
     return readAnswer(response.status, response.headers, await contentOf(response));
   }

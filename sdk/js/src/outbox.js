@@ -111,6 +111,7 @@ class Lane {
 
 export class Outbox {
   #most;
+  #spool;
   #warnings;
   #bytes = 0;
   /** How many messages are not done with, those among them that were taken. */
@@ -119,11 +120,12 @@ export class Outbox {
   #lanes = Object.entries(LANES).map(([name, path]) => new Lane(name, path));
 
   /**
-   * @param {number} mostBytes
+   * @param {import("./settings.js").Settings} settings
    * @param {import("./settings.js").Warnings} warnings
    */
-  constructor(mostBytes, warnings) {
-    this.#most = mostBytes;
+  constructor({ bufferBytes, spool }, warnings) {
+    this.#most = bufferBytes;
+    this.#spool = spool;
     this.#warnings = warnings;
   }
 
@@ -142,6 +144,7 @@ export class Outbox {
     }
     const chosen = this.#lane(lane);
     chosen.push({ text, bytes });
+    this.#spool?.put(lane, text);
     this.#count++;
     this.#bytes += bytes + OVERHEAD_BYTES;
     if (this.#bytes <= this.#most) return true;
@@ -164,10 +167,15 @@ export class Outbox {
       let from = lane;
       if (from.length < 2) for (const other of this.#lanes) if (other.length > from.length) from = other;
       if (!from.length) return;
-      this.#taken(from);
-      this.#count--;
+      this.#settled([this.#taken(from)]);
       this.#stats.dropped++;
     }
+  }
+
+  /** They arrived, or never will. @param {Message[]} messages */
+  #settled(messages) {
+    this.#count -= messages.length;
+    this.#spool?.settled(messages);
   }
 
   /** @param {Lane} lane */
@@ -257,7 +265,7 @@ export class Outbox {
       this.#giveBack(parcel);
       lane.most = messages.length >> 1;
     } else {
-      this.#count--;
+      this.#settled(messages);
       lane.ease();
       this.#refused(1, parcel, `${status} ${error.code}`);
     }
@@ -277,7 +285,7 @@ export class Outbox {
       this.#refused(refused.length, parcel, [...codes].sort().join(", "));
     }
     this.#stats.sent += messages.length - refused.length;
-    this.#count -= messages.length;
+    this.#settled(messages);
     lane.failures = lane.notBefore = 0;
     lane.ease();
   }

@@ -235,7 +235,7 @@ export class Router {
 
   /** What calls the provider. */
   get provider() {
-    if (!this.#complete) throw new BadArgument("completion() calls `complete`, which was not given.");
+    if (!this.#complete) throw new BadArgument("`complete` was not given.");
     return this.#complete;
   }
 
@@ -264,7 +264,7 @@ export class Router {
 
   #latest() {
     const trace = this.current;
-    if (!trace) this.client.trouble(new BadArgument("Nothing to report on: choose a path first."));
+    if (!trace) this.client.trouble(new BadArgument("Choose a path first."));
     return trace;
   }
 }
@@ -449,7 +449,7 @@ export class Trace {
 function readPath(given) {
   const { model = given?.modelId ?? given?.model_id, tools = given?.toolId ?? given?.tool ?? [], params = {} } =
     typeof given === "string" ? { model: given } : (given ?? {});
-  check(typeof model === "string" && model, "A path is a model's name or an object with `model`.");
+  check(typeof model === "string" && model, "A path is a model or has one.");
   return { model, tools: typeof tools === "string" ? [tools] : [...tools], params: { ...params }, pathId: "" };
 }
 

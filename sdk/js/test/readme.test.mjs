@@ -14,10 +14,10 @@ test("the examples run", async () => {
   const before = `import { AgentLoop as Client, setDefaultClient } from "@agentloop/client"; const shared = new Client(); setDefaultClient(shared);\n`;
   const stand = await unkind([], provider);
   Object.assign(process.env, { OPENAI_API_KEY: "sk-none", OPENAI_BASE_URL: `${stand.url}/v1` });
-  const after = `export { completion, loop, receipt, router, reading, text }; await shared.flush(20_000); export const sent = shared.stats; await shared.close();`;
+  const after = `export { completion, durable, loop, receipt, router, reading, text }; await shared.flush(20_000); export const sent = shared.stats; await shared.close();`;
   writeFileSync(file, before + blocks.join("\n") + after);
   try {
-    const { completion, loop, receipt, reading, text, sent } = await import(file.href);
+    const { completion, durable, loop, receipt, reading, text, sent } = await import(file.href);
     assert.match(receipt.turnId, /^turn_/);
     assert.equal(reading.kind, "reject");
     assert.match(text, /answers/);
@@ -26,8 +26,10 @@ test("the examples run", async () => {
     assert.ok(queued >= 4);
     assert.deepEqual([arrived, refused, dropped, waiting], [queued, 0, 0, 0]);
     assert.ok(sent.sent >= 5 && sent.refused === 0);
+    assert.ok(await durable.close() && durable.stats.sent === 1);
   } finally {
     rmSync(file);
+    rmSync("spool", { recursive: true, force: true });
   }
 });
 
