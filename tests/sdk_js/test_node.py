@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.sdk_js.conftest import node
+from tests.sdk_js.conftest import SDK, node
 from tests.sdk_python.conftest import Home
 
-SDK = Path(__file__).parents[2] / "sdk" / "js"
+# These use OpenAI's own library.
+WITH_PACKAGES = ("openai.test.mjs", "readme.test.mjs")
 FILES = sorted((SDK / "test").glob("*.test.mjs"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_node_is_content(path: Path, home: Home) -> None:
+def test_node_is_content(path: Path, home: Home, request: pytest.FixtureRequest) -> None:
+    if path.name in WITH_PACKAGES:
+        request.getfixturevalue("tools")
     environment = os.environ | {
         "AGENTLOOP_BASE_URL": home.url,
         "AGENTLOOP_API_KEY": home.api_key,

@@ -6,7 +6,8 @@ import { placeOf } from "../../sdk/js/src/sampling.js";
 import { AgentLoop } from "../../sdk/js/src/index.js";
 import { categoryOf } from "../../sdk/js/src/failures.js";
 import { Race, readSnapshot } from "../../sdk/js/src/choice.js";
-import { classify, masked, useOf } from "../../sdk/js/src/signals/index.js";
+import { classify, useOf } from "../../sdk/js/src/signals/index.js";
+import { masked } from "../../sdk/js/src/signals/model.js";
 
 function shares(state, terms, now, draws) {
   const race = new Race(readSnapshot(state), { ...terms, models: new Set(terms.models) }, now);

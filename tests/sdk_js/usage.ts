@@ -1,6 +1,9 @@
+import type { Choice, LoggedTurn, Stats } from "@agentloop/client";
 import { AgentLoop, AgentLoopError, decide, FAILURE_CATEGORIES, isSampled, Router } from "@agentloop/client";
+import { watch } from "@agentloop/client/openai";
 import { agentPunted, recurrence } from "@agentloop/client/patterns";
 import { chatModel, Signals } from "@agentloop/client/signals";
+import OpenAI from "openai";
 
 const loop = new AgentLoop({ apiKey: "k", timeoutMs: 500, fetch });
 const nothing: void = loop.logTurn("q", () => "a", { signals: { thumbsDown: true }, tags: ["t"] });
@@ -10,10 +13,13 @@ loop.logTurnIf(agentPunted("a") || recurrence(2, [1]), "q", "a");
 loop.sample(0.1, "q", "a", { sessionId: "s" });
 for (const memory of await loop.search("q", { tags: ["a"] })) memory.fact.length;
 const link: string = loop.feedbackUrl({ turnId: "t", published: false });
-const sent: number = loop.stats.sent;
+const stats: Stats = loop.stats;
+const sent: number = stats.sent;
+const logged: LoggedTurn | null = receipt;
 
 const local = new Router({ goal: "g", paths: ["m", { model: "n", params: { temperature: 0 } }], client: loop });
-const model: string = local.choose().model;
+const choice: Choice = local.choose();
+const model: string = choice.model;
 const length: number = local.execute((path, text: string) => path.model.length + text.length, "x");
 const later: Promise<number> = local.execute(async (path) => path.model.length);
 const remote = new Router({ goal: "g", paths: ["m"], mode: "remote" });
@@ -39,4 +45,7 @@ new Router({ goal: "g" });
 remote.choose().model;
 // @ts-expect-error no such constraint
 new Router({ goal: "g", paths: ["m"], constraints: { maxPrice: 1 } });
-export { asked, confidence, id, kind, later, length, link, model, nothing, sent };
+const openai: OpenAI = watch(new OpenAI(), loop, { goal: "g", onCall: (call) => call.toolCalls.length });
+// @ts-expect-error a client has chat completions
+watch({}, loop);
+export { asked, confidence, id, kind, later, length, link, logged, model, nothing, openai, sent };

@@ -21,29 +21,26 @@ const DAY_SECONDS = 86_400;
  */
 
 /**
- * @typedef {object} Contender
+ * @typedef {object} Contender with the server's names
  * @property {Path} path
  * @property {number} a
  * @property {number} b
  * @property {number} mean
  * @property {number} deviation
  * @property {string} status
- * @property {number} samples
- * @property {number | null} triedAt
- * @property {number | null} probeAt
- * @property {Record<string, any>} figures
+ * @property {number} sample_count
+ * @property {number | null} [tried_at]
+ * @property {number | null} [probe_at]
+ * @property {Record<string, any>} [figures]
  */
 
 /**
- * @typedef {object} Snapshot A goal as the server saw it.
+ * @typedef {object} Snapshot A goal as the server saw it, with the server's names.
  * @property {Contender[]} contenders
  * @property {string} mode
- * @property {string} pinnedPathId
- * @property {number} explorationRate
- * @property {boolean} explorationOnHighRisk
- * @property {number} minSamplesBeforeExploit
- * @property {number} stalenessSeconds
- * @property {number} idleShare
+ * @property {string} [pinned_path_id]
+ * @property {number} idle_share
+ * @property {{exploration_rate: number, exploration_on_high_risk?: boolean, min_samples_before_exploit: number, staleness_days: number}} config
  * @property {string} etag
  */
 
@@ -61,36 +58,14 @@ export const drawn = (path, reason, exploration = false) => ({ path: path ?? nul
  * @returns {Snapshot}
  */
 export function readSnapshot(body, etag = "") {
-  const { config } = body;
-  return {
-    contenders: body.paths.map(readContender),
-    mode: body.mode || "apply",
-    pinnedPathId: body.pinned_path_id || "",
-    explorationRate: Number(config.exploration_rate) || 0,
-    explorationOnHighRisk: config.exploration_on_high_risk === true,
-    minSamplesBeforeExploit: Number(config.min_samples_before_exploit) || 0,
-    stalenessSeconds: (Number(config.staleness_days) || 7) * DAY_SECONDS,
-    idleShare: Number(body.idle_share ?? 1 / 50),
-    etag,
-  };
+  const config = { exploration_rate: 0, min_samples_before_exploit: 0, staleness_days: 7, ...body.config };
+  return { mode: "apply", idle_share: 1 / 50, ...body, config, contenders: body.paths.map(readContender), etag };
 }
 
 /** @param {Record<string, any>} one @returns {Contender} */
-function readContender(one) {
-  const { a, b, mean, deviation } = one.posterior;
-  if (!(a > 0 && b > 0 && Number.isFinite(a + b))) throw new RangeError("no posterior");
-  return {
-    path: { model: String(one.model_id), tools: one.tools ?? [], params: one.params ?? {}, pathId: one.path_id },
-    a,
-    b,
-    mean,
-    deviation,
-    status: one.status || "active",
-    samples: Number(one.sample_count) || 0,
-    triedAt: one.tried_at ?? null,
-    probeAt: one.probe_at ?? null,
-    figures: one.figures ?? {},
-  };
+function readContender({ model_id, tools = [], params = {}, path_id, posterior, ...more }) {
+  if (!(posterior.a > 0 && posterior.b > 0 && Number.isFinite(posterior.a + posterior.b))) throw new RangeError();
+  return { status: "active", sample_count: 0, ...more, ...posterior, path: { model: String(model_id), tools, params, pathId: path_id } };
 }
 
 /** Where each constraint finds its figure, and how much it was observed. */
@@ -109,7 +84,7 @@ export const CONSTRAINTS = Object.keys(FIGURES);
  * @param {Record<string, any>} figures
  * @param {number} [best]
  */
-function brokenConstraints(constraints, figures, best) {
+function brokenConstraints(constraints, figures = {}, best) {
   return Object.entries(constraints).filter(([name, bound]) => {
     const [figure, samples] = FIGURES[/** @type {keyof typeof FIGURES} */ (name)];
     const observed = figure === "best" ? best : figures[figure];
@@ -147,7 +122,7 @@ export class Race {
     this.#contenders = [...snapshot.contenders, ...unheardOf].filter((one) => terms.models.has(one.path.model));
     this.#lineUp(now);
     this.#bestMean = Math.max(0, ...this.racing.map((one) => one.mean));
-    this.#playsSafe = terms.risk === "high" && !snapshot.explorationOnHighRisk;
+    this.#playsSafe = terms.risk === "high" && !snapshot.config.exploration_on_high_risk;
     this.#always = this.#settled();
   }
 
@@ -164,8 +139,8 @@ export class Race {
       if (broken.length) broken.forEach(ruleOut);
       else if (one.status === "active") {
         this.racing.push(one);
-        if (one.triedAt !== null && one.triedAt < now - snapshot.stalenessSeconds) this.idle.push(one);
-      } else if (one.status !== "disabled" && one.probeAt !== null && one.probeAt <= now) this.idle.push(one);
+        if ((one.tried_at ?? Infinity) < now - snapshot.config.staleness_days * DAY_SECONDS) this.idle.push(one);
+      } else if (one.status !== "disabled" && (one.probe_at ?? Infinity) <= now) this.idle.push(one);
       else ruleOut(one.status);
     }
     const most = Math.max(0, ...ruledOut.values());
@@ -183,14 +158,14 @@ export class Race {
     const { snapshot, racing } = this;
     if (snapshot.mode !== "apply") {
       const fit = this.#contenders.filter((one) => one.status !== "disabled");
-      const pinned = fit.find((one) => one.path.pathId === snapshot.pinnedPathId) ?? fit[0];
+      const pinned = fit.find((one) => one.path.pathId === snapshot.pinned_path_id) ?? fit[0];
       return drawn(pinned?.path, `this goal is in mode ${snapshot.mode}: its pinned or first path`);
     }
     if (!racing.length && (this.#playsSafe || !this.idle.length)) return this.#nobody();
     if (!this.#playsSafe) return null;
-    const known = racing.filter((one) => one.samples >= ENOUGH_OBSERVATIONS);
+    const known = racing.filter((one) => one.sample_count >= ENOUGH_OBSERVATIONS);
     const best = bestOf(known.length ? known : racing);
-    return drawn(best.path, `high risk: best mean ${best.mean.toFixed(3)} over ${best.samples.toFixed(0)} outcomes`);
+    return drawn(best.path, `high risk: best mean ${best.mean.toFixed(3)} over ${best.sample_count.toFixed(0)} outcomes`);
   }
 
   /** Where all that may be taken is rolled back, the best of it: something has to be called. */
@@ -211,15 +186,15 @@ export class Race {
   #explorer() {
     const { idle, racing, snapshot } = this;
     const chance = this.#chance;
-    if (idle.length && (!racing.length || chance() < snapshot.idleShare)) {
+    if (idle.length && (!racing.length || chance() < snapshot.idle_share)) {
       const one = idle[Math.floor(chance() * idle.length)];
       const reason = one.status === "active" ? "not tried for the staleness time" : "probe of a rolled back path";
       return drawn(one.path, reason, true);
     }
-    const floor = snapshot.explorationRate;
+    const floor = snapshot.config.exploration_rate;
     if (floor > 0 && chance() < floor) {
       const one = racing[Math.floor(chance() * racing.length)];
-      return drawn(one.path, `exploration floor of ${Number(floor.toPrecision(3))}`, true);
+      return drawn(one.path, `exploration floor of ${floor}`, true);
     }
     return null;
   }
@@ -240,8 +215,8 @@ export class Race {
     if (taken.mean < this.#bestMean) {
       return drawn(taken.path, `drew ${largest.toFixed(3)}, above the best mean ${best}; own mean ${mean}`, true);
     }
-    const few = taken.samples < this.snapshot.minSamplesBeforeExploit ? ", too few to be sure" : "";
-    return drawn(taken.path, `best mean ${mean} and largest draw, ${taken.samples.toFixed(0)} outcomes${few}`);
+    const few = taken.sample_count < this.snapshot.config.min_samples_before_exploit ? ", too few to be sure" : "";
+    return drawn(taken.path, `best mean ${mean} and largest draw, ${taken.sample_count.toFixed(0)} outcomes${few}`);
   }
 
   /**
@@ -251,8 +226,8 @@ export class Race {
   chances() {
     if (this.#always) return new Map(this.#always.path ? [[this.#always.path, { confidence: 1, probability: 1 }]] : []);
     const { racing, idle, snapshot } = this;
-    const idleShare = idle.length ? (racing.length ? snapshot.idleShare : 1) : 0;
-    const floor = snapshot.explorationRate;
+    const idleShare = idle.length ? (racing.length ? snapshot.idle_share : 1) : 0;
+    const floor = snapshot.config.exploration_rate;
     /** @type {Map<Path, {confidence: number, probability: number}>} */
     const found = new Map();
     probabilitiesBest(racing).forEach((confidence, place) => {
@@ -269,8 +244,7 @@ export class Race {
 
 /** @param {string} model @returns {Contender} */
 function unknownContender(model) {
-  const path = { model, tools: [], params: {}, pathId: "" };
-  return { path, ...PRIOR, status: "active", samples: 0, triedAt: null, probeAt: null, figures: {} };
+  return { path: { model, tools: [], params: {}, pathId: "" }, ...PRIOR, status: "active", sample_count: 0 };
 }
 
 /** @param {Contender[]} contenders */

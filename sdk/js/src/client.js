@@ -1,9 +1,9 @@
 /** Logs turns for review and asks for what the reviews taught. */
 
 import { Courier } from "./courier.js";
-import { encode } from "./encode.js";
+import { encode, kindOf } from "./encode.js";
 import * as errors from "./errors.js";
-import { Http } from "./http.js";
+import { Http, isWorthARetry } from "./http.js";
 import * as messages from "./messages.js";
 import { isSampled } from "./sampling.js";
 import { readSettings, Warnings } from "./settings.js";
@@ -33,18 +33,22 @@ import { feedbackToken, publishedUrl } from "./signing.js";
  * the agent's back. One client serves the whole process, page or isolate.
  */
 export class AgentLoop {
+  #settings;
   #http;
   #courier;
 
   /** @param {import("./settings.js").ClientOptions} [options] */
   constructor(options = {}) {
-    this.settings = readSettings(options);
+    this.#settings = readSettings(options);
     this.warnings = new Warnings(options.warn);
-    this.#http = new Http(this.settings, options.fetch);
-    this.#courier = new Courier(this.settings, this.#http, this.warnings);
-    // No secret is shown by whoever prints the client.
-    Object.defineProperty(this, "settings", { enumerable: false });
+    this.#http = new Http(this.#settings, options.fetch);
+    this.#courier = new Courier(this.#settings, this.#http, this.warnings);
     if (!this.settings.apiKey) this.trouble(new errors.NotConfigured());
+  }
+
+  /** Not a field of its own: no secret is shown by whoever prints the client. */
+  get settings() {
+    return this.#settings;
   }
 
   // --- turns -------------------------------------------------------------------------------------------------
@@ -87,7 +91,7 @@ export class AgentLoop {
     try {
       const answer = await this.call(messages.turnRequest(turn));
       // The same idempotency key: if it did arrive, it stays one turn.
-      if (answer.isWorthARetry && !this.settings.strict) this.post("turns", turn);
+      if (isWorthARetry(answer) && !this.settings.strict) this.post("turns", turn);
       return messages.readLogged(answer);
     } catch (error) {
       this.trouble(error);
@@ -114,7 +118,7 @@ export class AgentLoop {
     try {
       return Boolean(condition());
     } catch (error) {
-      this.trouble(new errors.BadArgument(`A condition of logTurnIf broke: ${nameOf(error)}.`, { cause: error }));
+      this.trouble(new errors.BadArgument(`A condition of logTurnIf broke: ${kindOf(error)}.`, { cause: error }));
       return false;
     }
   }
@@ -133,7 +137,7 @@ export class AgentLoop {
   sample(rate, question, agentResponse, options) {
     const given = /** @type {TurnOptions} */ (options ?? {});
     if (typeof rate !== "number" || Number.isNaN(rate)) {
-      return void this.trouble(new errors.BadArgument("The rate of a sample is a number from 0 to 1."));
+      return void this.trouble(new errors.BadArgument("A rate is a number from 0 to 1."));
     }
     if (!isSampled(rate, String(given.sessionId || given.userId || ""))) return;
     const { signals } = given;
@@ -248,7 +252,7 @@ export class AgentLoop {
       const { sentence } = /** @type {typeof errors.AgentLoopError} */ (error.constructor);
       this.warnings.tell(error.code, `${error.code}${error.status ? ` (status ${error.status})` : ""}. ${sentence}`);
     } else {
-      this.warnings.tell(nameOf(error), `something went wrong: ${nameOf(error)}.`);
+      this.warnings.tell(kindOf(error), `something broke: ${kindOf(error)}.`);
     }
   }
 
@@ -274,9 +278,4 @@ export class AgentLoop {
   close(timeoutMs) {
     return this.#courier.close(timeoutMs);
   }
-}
-
-/** @param {any} error */
-export function nameOf(error) {
-  return typeof error?.name === "string" ? error.name : typeof error;
 }

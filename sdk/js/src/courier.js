@@ -1,6 +1,7 @@
 /** Takes messages to the server behind the agent's back, so that whoever hands one over is done in microseconds. */
 
-import { KEEPALIVE_BYTES, Outbox, Parcel } from "./outbox.js";
+import { sleep, within } from "./http.js";
+import { KEEPALIVE_BYTES, Outbox, requestOf } from "./outbox.js";
 import { IS_PAGE } from "./settings.js";
 
 // What comes within this time goes in one request.
@@ -29,8 +30,9 @@ export class Courier {
     this.#settings = settings;
     this.#http = http;
     this.#warnings = warnings;
-    this.outbox = new Outbox(settings.bufferBytes, warnings);
+    this.outbox = new Outbox(settings, warnings);
     watchTheEnd();
+    settings.spool?.open(this, warnings);
   }
 
   /**
@@ -64,7 +66,7 @@ export class Courier {
   async #sendAll() {
     for (;;) {
       const step = this.outbox.next(performance.now());
-      if (step instanceof Parcel) await this.#take(step);
+      if (typeof step === "object" && step) await this.#take(step);
       else {
         if (step === null) busy.delete(this);
         // At once would be this pass again.
@@ -74,10 +76,10 @@ export class Courier {
     }
   }
 
-  /** @param {Parcel} parcel */
+  /** @param {import("./outbox.js").Parcel} parcel */
   async #take(parcel) {
     this.#bytesUnderWay += parcel.bytes;
-    const answer = await this.#http.send(parcel.request());
+    const answer = await this.#http.send(requestOf(parcel));
     this.#bytesUnderWay -= parcel.bytes;
     this.outbox.done(parcel, answer, performance.now());
   }
@@ -101,7 +103,7 @@ export class Courier {
     const isEmpty = await this.#drain(timeoutMs, () => this.outbox.isStuck);
     busy.delete(this);
     if (!isEmpty) {
-      this.#warnings.tell("left", `${this.outbox.stats.waiting} messages could not be sent before the end and are lost.`);
+      this.#warnings.tell("left", `${this.outbox.stats.waiting} messages could not be sent and are lost.`);
     }
     return isEmpty;
   }
@@ -125,29 +127,9 @@ export class Courier {
     while (!this.outbox.isEmpty) {
       const wait = await within(deadline, this.#send());
       if (this.outbox.isEmpty || isHopeless() || performance.now() >= deadline) break;
-      await within(deadline, new Promise((resolve) => setTimeout(resolve, Math.min(wait ?? 5, deadline - performance.now()))));
+      await sleep(Math.min(wait ?? 5, deadline - performance.now()));
     }
     return this.outbox.isEmpty;
-  }
-}
-
-/**
- * What comes of the work, if it does in time.
- * @template T
- * @param {number} deadline
- * @param {Promise<T>} work
- * @returns {Promise<T | undefined>}
- */
-async function within(deadline, work) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, Math.max(0, deadline - performance.now()));
-  });
-  try {
-    return await /** @type {Promise<T>} */ (Promise.race([work, late]));
-  } finally {
-    clearTimeout(timer);
   }
 }
 

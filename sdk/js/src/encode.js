@@ -3,60 +3,42 @@
 const MAX_DEPTH = 20;
 /** Units of a question or a response. The server's own limit is lower, and marks what it cuts. */
 const MAX_TEXT = 250_000;
-// The only way in which JSON.stringify writes a surrogate by its number is a lone one.
-const MAYBE_LONE = /\\ud[89a-f]/;
 const LONE = /[\ud800-\udfff]/gu;
+// JSON.stringify writes a surrogate by its number only where it is a lone one. A backslash that was said comes doubled.
+const LONE_IN_JSON = /\\(?:\\|ud[89a-f]..)/g;
 
 /**
- * Compact JSON. Never throws: what JSON has no words for is told as text.
+ * Compact JSON. Never throws: what JSON has no words for is told as text, a lone surrogate is U+FFFD.
  * @param {unknown} value
  * @returns {string}
  */
 export function encode(value) {
+  let text;
   try {
-    const text = JSON.stringify(value, stranger);
-    if (text !== undefined && !MAYBE_LONE.test(text)) return text;
+    text = JSON.stringify(value, stranger);
   } catch {
     // A circle, or a getter that throws: seldom, and worth the slower way.
+    text = JSON.stringify(plain(value, 0));
   }
-  return JSON.stringify(plain(value, 0)) ?? "null";
+  return (text ?? "null").replace(LONE_IN_JSON, (found) => (found === "\\\\" ? found : "\ufffd"));
 }
 
 /**
- * The same value in JSON's own types: NaN is null, a lone surrogate U+FFFD, a stranger its text.
- * @param {unknown} value
+ * The same value in JSON's own types: a stranger is its text.
+ * @param {any} value
  * @param {number} depth
  * @returns {unknown}
  */
 function plain(value, depth) {
-  if (typeof value === "string") return wellFormed(value);
-  if (value === null || typeof value === "boolean" || typeof value === "number") return value;
-  if (depth >= MAX_DEPTH) return "[nested too deep]";
   try {
-    return unfolded(stranger("", told(value)), depth);
+    const told = stranger("", typeof value?.toJSON === "function" ? value.toJSON() : value);
+    if (typeof told !== "object" || told === null) return told;
+    if (depth >= MAX_DEPTH) return "[nested too deep]";
+    const parts = Object.entries(told).map(([name, part]) => [name, plain(part, depth + 1)]);
+    return Array.isArray(told) ? parts.map(([, part]) => part) : Object.fromEntries(parts);
   } catch {
     return `[unreadable ${kindOf(value)}]`;
   }
-}
-
-/** @param {any} value */
-function told(value) {
-  return typeof value?.toJSON === "function" ? value.toJSON() : value;
-}
-
-/**
- * @param {unknown} value
- * @param {number} depth
- * @returns {unknown}
- */
-function unfolded(value, depth) {
-  if (Array.isArray(value)) return value.map((part) => plain(part, depth + 1) ?? null);
-  if (typeof value !== "object" || value === null) return typeof value === "string" ? wellFormed(value) : value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, part]) => part !== undefined)
-      .map(([name, part]) => [wellFormed(name), plain(part, depth + 1)]),
-  );
 }
 
 /**
@@ -75,10 +57,15 @@ function stranger(_name, value) {
   return value;
 }
 
-/** @param {unknown} value */
-function kindOf(value) {
+/**
+ * What kind of thing it is. An error from another library may call itself just "Error", and its class something better.
+ * @param {any} value
+ * @returns {string}
+ */
+export function kindOf(value) {
   try {
-    return /** @type {any} */ (value)?.constructor?.name || typeof value;
+    const name = typeof value?.name === "string" && value.name;
+    return name && name !== "Error" ? name : value?.constructor?.name || typeof value;
   } catch {
     return typeof value;
   }
@@ -115,13 +102,35 @@ export function byteLength(text) {
   return bytes;
 }
 
+/** @param {string} name in camelCase */
+export const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
 /**
- * An object without the members that say nothing.
+ * What was given under some names, under the server's names for them.
  * @template {object} T
- * @param {T} members
+ * @param {T} given
+ * @param {(keyof T & string)[]} names
+ */
+export function picked(given, names) {
+  /** @type {Record<string, any>} */
+  const members = {};
+  for (const name of names) members[snake(name)] = given[name];
+  return members;
+}
+
+/** @param {unknown} value */
+const isGiven = (value) => value !== undefined && value !== null;
+
+/** Whether it says anything: an empty text, list or object does not. @param {any} value */
+export const isFull = (value) =>
+  isGiven(value) && value !== "" && (typeof value !== "object" || Object.keys(value).length > 0);
+
+/**
+ * An object without the members that were not given.
+ * @param {object} members
  * @param {(value: unknown) => boolean} [keep]
  * @returns {Record<string, any>}
  */
-export function said(members, keep = (value) => value !== undefined && value !== null && value !== "") {
+export function said(members, keep = isGiven) {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => keep(value)));
 }

@@ -3,7 +3,7 @@
 /** Something went wrong with AgentLoop, not with the agent. */
 export class AgentLoopError extends Error {
   static code = "agentloop_error";
-  static sentence = "Something went wrong with AgentLoop, not with the agent.";
+  static sentence = "Something broke.";
 
   /**
    * @param {string} [sentence]
@@ -12,7 +12,7 @@ export class AgentLoopError extends Error {
   constructor(sentence, { code, status, requestId = "", fields, cause } = {}) {
     const kind = /** @type {typeof AgentLoopError} */ (new.target);
     const told = sentence || kind.sentence;
-    super(told + (requestId ? ` (request ${requestId})` : ""), cause === undefined ? undefined : { cause });
+    super(told + (requestId && ` (request ${requestId})`), cause === undefined ? undefined : { cause });
     this.sentence = told;
     /** A word for programs: the server's, or this class's own. */
     this.code = code || kind.code;
@@ -28,28 +28,22 @@ export class AgentLoopError extends Error {
 
 export class NotConfigured extends AgentLoopError {
   static code = "no_key";
-  static sentence = "No API key was given, and AGENTLOOP_API_KEY is not set.";
+  static sentence = "No API key: AGENTLOOP_API_KEY is not set.";
 }
 
 export class NoSigningSecret extends AgentLoopError {
   static code = "no_signing_secret";
-  static sentence =
-    "No signing secret was given, and AGENTLOOP_SIGNING_SECRET is not set: feedback links can't be signed.";
+  static sentence = "No signing secret: AGENTLOOP_SIGNING_SECRET is not set.";
 }
 
 export class BadArgument extends AgentLoopError {
   static code = "bad_argument";
-  static sentence = "An argument can't be understood.";
+  static sentence = "An argument is wrong.";
 }
 
 export class BufferFull extends AgentLoopError {
   static code = "buffer_full";
-  static sentence = "The buffer is full: the oldest of what waits was dropped.";
-}
-
-export class TooLarge extends AgentLoopError {
-  static code = "too_large";
-  static sentence = "This is more than a request may hold.";
+  static sentence = "The buffer is full: the oldest of what waits is dropped.";
 }
 
 export class Closed extends AgentLoopError {
@@ -59,7 +53,7 @@ export class Closed extends AgentLoopError {
 
 export class Unreachable extends AgentLoopError {
   static code = "unreachable";
-  static sentence = "The server can't be reached, or did not answer to the end.";
+  static sentence = "The server did not answer.";
 }
 
 export class TimedOut extends Unreachable {
@@ -74,7 +68,7 @@ export class BadAnswer extends AgentLoopError {
 
 export class Refused extends AgentLoopError {
   static code = "refused";
-  static sentence = "The server refused the request.";
+  static sentence = "The server refused.";
 }
 
 export class RateLimited extends Refused {

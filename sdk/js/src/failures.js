@@ -1,5 +1,7 @@
 /** Why executions fail, in the words that the server knows. */
 
+import { kindOf } from "./encode.js";
+
 export const FAILURE_CATEGORIES = Object.freeze([
   "timeout",
   "context_exceeded",
@@ -25,15 +27,6 @@ const SIGNS = [
   ["auth_error", /authenticat|authoriz|permission.?denied|api.?key|forbidden|\b40[13]\b/i],
   ["malformed_output", /JSONDecodeError|OutputParser|SyntaxError/i],
 ];
-
-/**
- * An error's kind. What comes over from another library may call itself just "Error", and its class something better.
- * @param {any} error
- */
-export function kindOf(error) {
-  const name = typeof error?.name === "string" ? error.name : "";
-  return name && name !== "Error" ? name : error?.constructor?.name || typeof error;
-}
 
 /** @param {any} error */
 const statusOf = (error) => error?.status ?? error?.statusCode;

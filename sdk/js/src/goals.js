@@ -1,18 +1,16 @@
 /** What is known of a goal: a snapshot, refreshed behind the agent's back. */
 
 import { Race, readSnapshot } from "./choice.js";
-import { encode, said } from "./encode.js";
-import { nameOf } from "./client.js";
+import { isFull, kindOf, said } from "./encode.js";
+import { sleep, within } from "./http.js";
+import { pathRequest } from "./routing.js";
 
 const RACE_MS = 60_000;
 
 /** One goal as one router sees it. */
 export class Goal {
-  #client;
-  #name;
-  #pipelineId;
+  #router;
   #terms;
-  #paths;
   #refreshMs;
   #isRegistered = false;
   #lookedAt = -Infinity;
@@ -27,19 +25,13 @@ export class Goal {
   #chances = new Map();
 
   /**
-   * @param {import("./client.js").AgentLoop} client
-   * @param {string} name
-   * @param {string} pipelineId
+   * @param {import("./router.js").Router<any>} router
    * @param {import("./choice.js").Terms} terms
-   * @param {import("./choice.js").Path[]} paths
    * @param {number} refreshMs
    */
-  constructor(client, name, pipelineId, terms, paths, refreshMs) {
-    this.#client = client;
-    this.#name = name;
-    this.#pipelineId = pipelineId;
+  constructor(router, terms, refreshMs) {
+    this.#router = router;
     this.#terms = terms;
-    this.#paths = paths;
     this.#refreshMs = refreshMs;
   }
 
@@ -80,22 +72,23 @@ export class Goal {
   }
 
   async #refresh() {
+    const { client, goal, pipelineId } = this.#router;
     try {
       this.#isRegistered ||= await this.#register();
-      const query = new URLSearchParams({ goal: this.#name });
-      if (this.#pipelineId) query.set("pipeline_id", this.#pipelineId);
+      const query = new URLSearchParams(said({ goal, pipeline_id: pipelineId }, isFull));
       const etag = this.#snapshot?.etag;
       const headers = etag ? { "If-None-Match": etag } : undefined;
-      const answer = await this.#client.call({ method: "GET", path: `/api/v1/routing/state?${query}`, headers });
+      const answer = await client.call({ method: "GET", path: `/api/v1/routing/state?${query}`, headers });
       if (answer.error) throw answer.error;
       if (answer.status !== 304) this.#snapshot = readSnapshot(answer.body, answer.etag);
     } catch (error) {
-      this.#client.warnings.tell("state", `choosing goes by what was known before: ${nameOf(error)}.`);
+      client.warnings.tell("state", `choosing by what was known: ${kindOf(error)}.`);
     }
   }
 
   async #register() {
-    const answers = await Promise.all(this.#paths.map((path) => this.#client.call(pathRequest(this.#name, path))));
+    const { client, goal, paths } = this.#router;
+    const answers = await Promise.all(paths.map((path) => client.call(pathRequest(goal, path))));
     return answers.every((answer) => !answer.error);
   }
 
@@ -105,32 +98,10 @@ export class Goal {
    */
   async wait(timeoutMs) {
     const deadline = performance.now() + timeoutMs;
-    /** @type {any} */
-    let timer;
-    const late = new Promise((resolve) => (timer = setTimeout(resolve, timeoutMs)));
     while (!this.#snapshot && performance.now() < deadline) {
-      await Promise.race([this.#look(), late]);
-      if (!this.#snapshot) await Promise.race([new Promise((resolve) => setTimeout(resolve, 100)), late]);
+      await within(deadline, this.#look());
+      if (!this.#snapshot) await within(deadline, sleep(100));
     }
-    clearTimeout(timer);
     return this.#snapshot !== null;
   }
-}
-
-/**
- * @param {string} goal
- * @param {{model: string, tools: string[], params: Record<string, any>}} path
- * @param {string} [riskLevel]
- * @returns {import("./http.js").Request}
- */
-function pathRequest(goal, { model, tools, params }, riskLevel = "low") {
-  const body = {
-    goal,
-    model_id: model,
-    tool_id: tools[0],
-    tools: tools.length ? tools : undefined,
-    params: Object.keys(params).length ? params : undefined,
-    risk_level: riskLevel,
-  };
-  return { method: "POST", path: "/api/v1/routing/paths", body: encode(said(body)) };
 }

@@ -1,5 +1,6 @@
 /** One request and what came of it, without a thought of retrying; and when to try again. */
 
+import { encode } from "./encode.js";
 import * as errors from "./errors.js";
 import { IS_PAGE } from "./settings.js";
 
@@ -19,44 +20,48 @@ const TRIES_OF_A_CALL = 3;
  * @property {boolean} [keepalive] outlives the page that sends it
  */
 
-/** What the server said: a JSON object, or an error that says what is wrong. */
-export class Answer {
-  /**
-   * @param {number} status
-   * @param {Record<string, any>} body
-   * @param {{etag?: string, error?: errors.AgentLoopError, retryAfterMs?: number}} [more]
-   */
-  constructor(status, body, { etag = "", error, retryAfterMs } = {}) {
-    this.status = status;
-    this.body = body;
-    this.etag = etag;
-    this.error = error;
-    this.retryAfterMs = retryAfterMs;
-  }
-
-  /** Whether the same request may fare better later. */
-  get isWorthARetry() {
-    if (!this.error) return false;
-    return (
-      [0, 408, 425, 429].includes(this.status) || this.status >= 500 || this.error instanceof errors.BadAnswer
-    );
-  }
-
-  /** Whether our server says that what was sent is at fault, and not who sent it or where to. */
-  get isAboutTheContent() {
-    if (!this.error) return false;
-    const isJudged = this.status === 400 || this.status === 422;
-    return this.status === 413 || (isJudged && this.error.code !== errors.Refused.code);
-  }
+/**
+ * @param {string} path
+ * @param {object} body
+ * @param {unknown} [key] an idempotency key
+ * @returns {Request}
+ */
+export function posted(path, body, key) {
+  // Whatever somebody chose for a key must not break the request that carries it.
+  const headers = key ? { "Idempotency-Key": String(key).replace(/[^\x20-\x7e]/g, "?") } : undefined;
+  return { method: "POST", path, body: encode(body), headers };
 }
+
+/**
+ * @typedef {object} Answer What the server said: a JSON object, or an error that says what is wrong.
+ * @property {number} status 0 where there is none
+ * @property {Record<string, any>} body
+ * @property {string} [etag]
+ * @property {errors.AgentLoopError} [error]
+ * @property {number} [retryAfterMs]
+ */
 
 /**
  * @param {errors.AgentLoopError} error
  * @param {number} [status]
+ * @param {number} [retryAfterMs]
+ * @returns {Answer}
  */
-export function failed(error, status = 0) {
-  return new Answer(status, {}, { error });
-}
+export const failed = (error, status = 0, retryAfterMs) => ({ status, body: {}, error, retryAfterMs });
+
+/**
+ * Whether the same request may fare better later.
+ * @param {Answer} answer
+ */
+export const isWorthARetry = ({ status, error }) =>
+  !!error && ([0, 408, 425, 429].includes(status) || status >= 500 || error instanceof errors.BadAnswer);
+
+/**
+ * Whether our server says that what was sent is at fault, and not who sent it or where to.
+ * @param {Answer} answer
+ */
+export const isAboutTheContent = ({ status, error }) =>
+  status === 413 || ((status === 400 || status === 422) && error?.code !== errors.Refused.code);
 
 /**
  * Milliseconds to the next try: doubled each time, drawn at random so that clients don't come back together.
@@ -74,25 +79,26 @@ export function pause(failures, retryAfterMs) {
  * @param {number} status
  * @param {{get(name: string): string | null}} headers
  * @param {string} content
+ * @returns {Answer}
  */
 export function readAnswer(status, headers, content) {
   const etag = headers.get("etag") ?? "";
-  if (status === 304) return new Answer(status, {}, { etag });
+  if (status === 304) return { status, body: {}, etag };
   const body = jsonObject(content);
   if (status < 200 || status >= 300) return refusal(status, headers, body ?? {});
-  return body ? new Answer(status, body, { etag }) : failed(new errors.BadAnswer("", { status }), status);
+  return body ? { status, body, etag } : failed(new errors.BadAnswer("", { status }), status);
 }
 
 /**
  * @param {string} content
- * @returns {Record<string, any> | null}
+ * @returns {Record<string, any> | undefined}
  */
 function jsonObject(content) {
   try {
     const body = JSON.parse(content);
-    return isObject(body) ? body : null;
+    if (isObject(body)) return body;
   } catch {
-    return null;
+    // Then it is none of ours.
   }
 }
 
@@ -125,7 +131,7 @@ function refusal(status, headers, body) {
     requestId: headers.get("x-request-id") ?? "",
     fields: isObject(body.fields) ? body.fields : {},
   });
-  return new Answer(status, {}, { error, retryAfterMs: milliseconds(headers.get("retry-after")) });
+  return failed(error, status, milliseconds(headers.get("retry-after")));
 }
 
 /**
@@ -134,13 +140,34 @@ function refusal(status, headers, body) {
  */
 function milliseconds(text) {
   if (!text) return undefined;
-  const wait = Number.isFinite(Number(text)) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  const seconds = Number(text);
+  const wait = Number.isNaN(seconds) ? Date.parse(text) - Date.now() : seconds * 1000;
   return Number.isNaN(wait) ? undefined : Math.max(0, wait);
 }
 
 /** @param {number} ms */
 export function sleep(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/**
+ * What comes of the work, if it does in time.
+ * @template T
+ * @param {number} deadline of `performance.now`
+ * @param {Promise<T>} work
+ * @returns {Promise<T | undefined>}
+ */
+export async function within(deadline, work) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, Math.max(0, deadline - performance.now()));
+  });
+  try {
+    return await /** @type {Promise<T>} */ (Promise.race([work, late]));
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Sends over `fetch`. */
@@ -167,17 +194,15 @@ export class Http {
    */
   async send(request, timeoutMs = this.#settings.timeoutMs) {
     const control = new AbortController();
-    let isLate = false;
-    const late = () => {
-      isLate = true;
-      control.abort();
-    };
-    const timer = setTimeout(late, Math.max(1, timeoutMs));
+    const timer = setTimeout(() => control.abort(new errors.TimedOut()), Math.max(1, timeoutMs));
     this.#open.add(control);
     try {
-      return await unlessAborted(control.signal, this.#exchange(request, control.signal));
+      const { signal } = control;
+      // Some transports don't look at the signal.
+      const aborted = new Promise((_, reject) => (signal.onabort = () => reject(signal.reason)));
+      return await /** @type {Promise<Answer>} */ (Promise.race([this.#exchange(request, signal), aborted]));
     } catch (error) {
-      return failed(isLate ? new errors.TimedOut() : asOurs(error));
+      return failed(asOurs(error));
     } finally {
       clearTimeout(timer);
       this.#open.delete(control);
@@ -186,6 +211,7 @@ export class Http {
   }
 
   /**
+   * What a page may not see of a redirect has the status 0, and is no answer of ours.
    * @param {Request} request
    * @param {AbortSignal} signal
    */
@@ -196,10 +222,8 @@ export class Http {
       body: request.body,
       redirect: "manual",
       signal,
-      ...(request.keepalive ? { keepalive: true } : {}),
+      keepalive: request.keepalive || undefined,
     });
-    // What a page may not see of a redirect has the status 0.
-    if (response.type === "opaqueredirect") return failed(new errors.BadAnswer());
     return readAnswer(response.status, response.headers, await contentOf(response));
   }
 
@@ -223,29 +247,15 @@ export class Http {
       const answer = await this.send(request, deadline - performance.now());
       const wait = pause(failures, answer.retryAfterMs);
       const isLast = failures + 1 === TRIES_OF_A_CALL;
-      if (isLast || !answer.isWorthARetry || performance.now() + wait >= deadline) return answer;
+      if (isLast || !isWorthARetry(answer) || performance.now() + wait >= deadline) return answer;
       await sleep(wait);
     }
   }
 
   /** Gives up what is under way. */
   abort() {
-    for (const control of this.#open) control.abort();
+    for (const control of this.#open) control.abort(new errors.Unreachable());
   }
-}
-
-/**
- * Some transports don't look at the signal.
- * @template T
- * @param {AbortSignal} signal
- * @param {Promise<T>} work
- * @returns {Promise<T>}
- */
-function unlessAborted(signal, work) {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(new errors.Unreachable()), { once: true });
-    work.then(resolve, reject);
-  });
 }
 
 /**

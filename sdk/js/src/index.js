@@ -1,5 +1,12 @@
 /** AgentLoop's client: log turns for review, and choose paths by what the reviews said. Never in the agent's way. */
 
+/** @typedef {import("./choice.js").Path} Path */
+/** @typedef {import("./messages.js").Annotation} Annotation */
+/** @typedef {import("./messages.js").LoggedTurn} LoggedTurn */
+/** @typedef {import("./messages.js").Memory} Memory */
+/** @typedef {import("./outbox.js").Stats} Stats */
+/** @typedef {import("./router.js").Choice} Choice */
+
 export { AgentLoop } from "./client.js";
 export {
   AgentLoopError,
@@ -13,7 +20,6 @@ export {
   Refused,
   ServerFailed,
   TimedOut,
-  TooLarge,
   Unreachable,
 } from "./errors.js";
 export { isSampled } from "./sampling.js";

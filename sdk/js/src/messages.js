@@ -1,8 +1,8 @@
 /** What the client says to the review side, and understands of it. */
 
-import { encode, said, textOf } from "./encode.js";
+import { isFull, picked, said, textOf } from "./encode.js";
 import * as errors from "./errors.js";
-import { isObject } from "./http.js";
+import { isObject, posted } from "./http.js";
 import { tokenHex } from "./tokens.js";
 
 /** @typedef {Record<string, unknown>} Fields */
@@ -73,6 +73,13 @@ import { tokenHex } from "./tokens.js";
  * @property {string} [idempotencyKey]
  */
 
+/** @type {(keyof TurnOptions)[]} */
+const TURN = [
+  "userId", "sessionId", "traceId", "goal", "model", "pathId", "pipelineId", "tags", "sampleRate", "wantFeedbackUrl",
+];
+/** @type {(keyof AnnotateOptions)[]} */
+const ANNOTATION = ["rating", "rootCause", "tags", "reviewer", "userId", "metadata"];
+
 /**
  * @template T
  * @param {T | (() => T)} given
@@ -82,8 +89,11 @@ function valueOf(given) {
   return typeof given === "function" ? /** @type {() => T} */ (given)() : given;
 }
 
-/** @param {unknown} fields */
-const hasMembers = (fields) => isObject(fields) && Object.keys(fields).length > 0;
+/** @param {TurnOptions["signals"]} given */
+function fields(given) {
+  const value = valueOf(given);
+  return isObject(value) ? value : undefined;
+}
 
 /**
  * A turn as the server takes it. What is not said is left out.
@@ -93,45 +103,26 @@ const hasMembers = (fields) => isObject(fields) && Object.keys(fields).length > 
  * @returns {Record<string, any>}
  */
 export function turnMessage(question, agentResponse, more) {
-  const signals = valueOf(more.signals);
-  const metadata = valueOf(more.metadata);
+  const said = picked(more, TURN);
+  said.signals = fields(more.signals);
+  said.metadata = fields(more.metadata);
+  for (const name in said) if (!isFull(said[name])) delete said[name];
   return {
     question: textOf(valueOf(question)),
     agent_response: textOf(valueOf(agentResponse)),
     occurred_at: unixSeconds(),
     idempotency_key: more.idempotencyKey || tokenHex(16),
-    signals: hasMembers(signals) ? signals : undefined,
-    metadata: hasMembers(metadata) ? metadata : undefined,
-    user_id: unlessEmpty(more.userId),
-    session_id: unlessEmpty(more.sessionId),
-    trace_id: unlessEmpty(more.traceId),
-    goal: unlessEmpty(more.goal),
-    model: unlessEmpty(more.model),
-    path_id: unlessEmpty(more.pathId),
-    pipeline_id: unlessEmpty(more.pipelineId),
-    tags: more.tags ?? undefined,
-    sample_rate: more.sampleRate ?? undefined,
-    want_feedback_url: more.wantFeedbackUrl ?? undefined,
+    ...said,
   };
 }
-
-/** @param {string | null | undefined} text */
-const unlessEmpty = (text) => (text === null || text === "" ? undefined : text);
 
 /** To the millisecond. */
 export const unixSeconds = () => Date.now() / 1000;
 
 /** @param {Record<string, any>} turn @returns {Request} */
 export function turnRequest(turn) {
-  const headers = { "Idempotency-Key": headerSafe(turn.idempotency_key) };
-  return { method: "POST", path: "/v1/turns", body: encode(turn), headers };
+  return posted("/v1/turns", turn, turn.idempotency_key);
 }
-
-/**
- * Whatever somebody chose for a key must not break the request that carries it.
- * @param {unknown} text
- */
-export const headerSafe = (text) => String(text).replace(/[^\x20-\x7e]/g, "?");
 
 /** @param {Answer} answer @returns {LoggedTurn} */
 export function readLogged(answer) {
@@ -147,8 +138,7 @@ export function readLogged(answer) {
 
 /** @param {string} query @param {SearchOptions} options @returns {Request} */
 export function searchRequest(query, { limit = 3, userId, tags }) {
-  const body = said({ query: textOf(query), limit, user_id: userId, tags: tags?.length ? tags : undefined });
-  return { method: "POST", path: "/v1/memories/search", body: encode(body) };
+  return posted("/v1/memories/search", said({ query: textOf(query), limit, user_id: userId, tags }, isFull));
 }
 
 /** @param {Answer} answer @returns {Memory[]} */
@@ -177,15 +167,10 @@ export function annotateRequest(question, agentResponse, correction, options) {
     question,
     agent_response: agentResponse,
     correction,
-    rating: options.rating ?? "incorrect",
-    root_cause: options.rootCause,
-    tags: options.tags,
-    reviewer: options.reviewer,
-    user_id: options.userId,
-    metadata: options.metadata,
+    rating: "incorrect",
+    ...said(picked(options, ANNOTATION)),
   };
-  const headers = { "Idempotency-Key": headerSafe(options.idempotencyKey || tokenHex(16)) };
-  return { method: "POST", path: "/v1/annotations", body: encode(said(body, (value) => value !== undefined && value !== null)), headers };
+  return posted("/v1/annotations", body, options.idempotencyKey || tokenHex(16));
 }
 
 /** @param {Answer} answer @returns {Annotation} */

@@ -7,7 +7,7 @@
 
 import { byteLength } from "./encode.js";
 import * as errors from "./errors.js";
-import { failed, isObject, pause } from "./http.js";
+import { failed, isAboutTheContent, isObject, pause } from "./http.js";
 import { IS_PAGE } from "./settings.js";
 
 /** What a browser takes along for a page that goes: 64 kB, headers and neighbours included. */
@@ -17,53 +17,57 @@ const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 // A waiting message costs about this much beside its text.
 const OVERHEAD_BYTES = 80;
 
-/** @typedef {{name: string, path: string, field: string, most: number}} Lane */
 /** @typedef {{text: string, bytes: number}} Message */
 /** @typedef {import("./http.js").Answer} Answer */
 
-/**
- * @param {string} name
- * @param {string} path
- * @param {string} field the list's name in the request; nothing where messages go one by one
- * @returns {[string, Lane]}
- */
-const lane = (name, path, field) => [name, { name, path, field, most: field ? 500 : 1 }];
+const UPDATES = "updates";
 
 /** In the order in which they are sent: a decision before its outcome, an outcome before what corrects it. */
-const LANES = new Map([
-  lane("decisions", "/api/v1/routing/decisions", "decisions"),
-  lane("outcomes", "/api/v1/intelligence/outcomes", "outcomes"),
-  lane("updates", "/api/v1/intelligence/update-outcome", ""),
-  lane("signals", "/api/v1/intelligence/signals/batch", "signals"),
-  lane("events", "/api/v1/traces", "events"),
-  lane("turns", "/v1/turns/batch", "turns"),
-]);
+const LANES = {
+  decisions: "/api/v1/routing/decisions",
+  outcomes: "/api/v1/intelligence/outcomes",
+  [UPDATES]: "/api/v1/intelligence/update-outcome",
+  signals: "/api/v1/intelligence/signals/batch",
+  events: "/api/v1/traces",
+  turns: "/v1/turns/batch",
+};
 
-/** As many messages as go in one request. */
-export class Parcel {
-  /**
-   * @param {Lane} lane
-   * @param {Message[]} messages
-   */
-  constructor(lane, messages) {
-    this.lane = lane;
-    this.messages = messages;
-    this.bytes = messages.reduce((sum, message) => sum + message.bytes + 1, 32);
-  }
+/** @typedef {{lane: Lane, messages: Message[], bytes: number}} Parcel as many messages as go in one request */
 
-  /** @returns {import("./http.js").Request} */
-  request() {
-    const texts = this.messages.map((message) => message.text);
-    const body = this.lane.field ? `{"${this.lane.field}":[${texts.join(",")}]}` : texts[0];
-    return { method: "POST", path: this.lane.path, body, keepalive: IS_PAGE && this.bytes <= KEEPALIVE_BYTES };
-  }
+/**
+ * @param {Parcel} parcel
+ * @returns {import("./http.js").Request}
+ */
+export function requestOf({ lane: { name, path, isBatched }, messages, bytes }) {
+  const texts = messages.map((message) => message.text);
+  const body = isBatched ? `{"${name}":[${texts.join(",")}]}` : texts[0];
+  return { method: "POST", path, body, keepalive: IS_PAGE && bytes <= KEEPALIVE_BYTES };
 }
 
-/** First in, first out, without moving what stays. */
-class Queue {
+/** A kind of message, and how it fares: first in, first out, without moving what stays. */
+class Lane {
+  failures = 0;
+  notBefore = 0;
+  most = 1;
   /** @type {Message[]} */
   #kept = [];
   #head = 0;
+
+  /**
+   * @param {string} name
+   * @param {string} path
+   */
+  constructor(name, path) {
+    this.name = name;
+    this.path = path;
+    this.isBatched = name !== UPDATES;
+    this.ease();
+  }
+
+  /** As many as a request may hold, from now on. */
+  ease() {
+    this.most = this.isBatched ? 500 : 1;
+  }
 
   get length() {
     return this.#kept.length - this.#head;
@@ -95,19 +99,6 @@ class Queue {
   }
 }
 
-/** How a lane fares. */
-class Progress {
-  failures = 0;
-  notBefore = 0;
-  queue = new Queue();
-
-  /** @param {Lane} lane */
-  constructor(lane) {
-    this.lane = lane;
-    this.most = lane.most;
-  }
-}
-
 /**
  * @typedef {object} Stats What became of everything that was handed over.
  * @property {number} queued
@@ -120,20 +111,21 @@ class Progress {
 
 export class Outbox {
   #most;
+  #spool;
   #warnings;
   #bytes = 0;
   /** How many messages are not done with, those among them that were taken. */
   #count = 0;
   #stats = { queued: 0, sent: 0, refused: 0, dropped: 0, retries: 0 };
-  /** @type {Map<string, Progress>} */
-  #lanes = new Map([...LANES].map(([name, lane]) => [name, new Progress(lane)]));
+  #lanes = Object.entries(LANES).map(([name, path]) => new Lane(name, path));
 
   /**
-   * @param {number} mostBytes
+   * @param {import("./settings.js").Settings} settings
    * @param {import("./settings.js").Warnings} warnings
    */
-  constructor(mostBytes, warnings) {
-    this.#most = mostBytes;
+  constructor({ bufferBytes, spool }, warnings) {
+    this.#most = bufferBytes;
+    this.#spool = spool;
     this.#warnings = warnings;
   }
 
@@ -147,38 +139,50 @@ export class Outbox {
     this.#stats.queued++;
     if (bytes > MAX_MESSAGE_BYTES) {
       this.#stats.dropped++;
-      this.#warnings.tell("large", `one of the ${lane} is over ${MAX_MESSAGE_BYTES} bytes: it is not sent.`);
+      this.#warnings.tell("large", `one of the ${lane} is too large to be sent.`);
       return false;
     }
-    this.#lane(lane).queue.push({ text, bytes });
+    const chosen = this.#lane(lane);
+    chosen.push({ text, bytes });
+    this.#spool?.put(lane, text);
     this.#count++;
     this.#bytes += bytes + OVERHEAD_BYTES;
     if (this.#bytes <= this.#most) return true;
-    this.#makeRoom(lane);
-    this.#warnings.tell("full", "the buffer is full: the oldest of what waits to be sent is dropped.");
+    this.#makeRoom(chosen);
+    this.#warnings.tell("full", errors.BufferFull.sentence);
     return false;
   }
 
   /** @param {string} name */
   #lane(name) {
-    return /** @type {Progress} */ (this.#lanes.get(name));
+    return /** @type {Lane} */ (this.#lanes.find((lane) => lane.name === name));
   }
 
   /**
    * The oldest of the same lane go, then the oldest of the longest.
-   * @param {string} lane
+   * @param {Lane} lane
    */
   #makeRoom(lane) {
     while (this.#bytes > this.#most) {
-      let { queue } = this.#lane(lane);
-      if (queue.length < 2) {
-        for (const other of this.#lanes.values()) if (other.queue.length > queue.length) queue = other.queue;
-      }
-      if (!queue.length) return;
-      this.#bytes -= queue.shift().bytes + OVERHEAD_BYTES;
-      this.#count--;
+      let from = lane;
+      if (from.length < 2) for (const other of this.#lanes) if (other.length > from.length) from = other;
+      if (!from.length) return;
+      this.#settled([this.#taken(from)]);
       this.#stats.dropped++;
     }
+  }
+
+  /** They arrived, or never will. @param {Message[]} messages */
+  #settled(messages) {
+    this.#count -= messages.length;
+    this.#spool?.settled(messages);
+  }
+
+  /** @param {Lane} lane */
+  #taken(lane) {
+    const message = lane.shift();
+    this.#bytes -= message.bytes + OVERHEAD_BYTES;
+    return message;
   }
 
   /**
@@ -187,12 +191,10 @@ export class Outbox {
    * @returns {Parcel | number | null}
    */
   next(now) {
-    let soonest = Infinity;
-    for (const progress of this.#waiting()) {
-      if (progress.notBefore <= now) return this.#take(progress);
-      soonest = Math.min(soonest, progress.notBefore);
-    }
-    return soonest === Infinity ? null : soonest - now;
+    const waiting = this.#waiting();
+    const due = waiting.find((lane) => lane.notBefore <= now);
+    if (due) return this.#take(due);
+    return waiting.length ? Math.min(...waiting.map((lane) => lane.notBefore)) - now : null;
   }
 
   /**
@@ -200,52 +202,46 @@ export class Outbox {
    * @param {number} bytes
    */
   *hurried(bytes) {
-    for (const progress of this.#waiting()) {
-      if (progress.queue.first.bytes > bytes) continue;
-      const parcel = this.#take(progress, bytes);
+    for (const lane of this.#waiting()) {
+      if (lane.first.bytes > bytes) continue;
+      const parcel = this.#take(lane, bytes);
       bytes -= parcel.bytes;
       yield parcel;
     }
   }
 
-  *#waiting() {
-    for (const progress of this.#lanes.values()) if (progress.queue.length) yield progress;
+  #waiting() {
+    return this.#lanes.filter((lane) => lane.length);
   }
 
-  /** @param {Progress} progress */
-  #take(progress, mostBytes = MAX_PARCEL_BYTES) {
-    const { queue, lane, most } = progress;
+  /** @param {Lane} lane @returns {Parcel} */
+  #take(lane, mostBytes = MAX_PARCEL_BYTES) {
     /** @type {Message[]} */
-    const taken = [];
-    let size = 0;
-    while (queue.length && taken.length < most && (!taken.length || size + queue.first.bytes < mostBytes)) {
-      const message = queue.shift();
-      size += message.bytes + 1;
-      this.#bytes -= message.bytes + OVERHEAD_BYTES;
-      taken.push(message);
+    const messages = [];
+    let bytes = 32;
+    while (lane.length && messages.length < lane.most && (!messages.length || bytes + lane.first.bytes < mostBytes)) {
+      bytes += lane.first.bytes + 1;
+      messages.push(this.#taken(lane));
     }
-    return new Parcel(lane, taken);
+    return { lane, messages, bytes };
   }
 
   /** @param {Parcel} parcel */
-  #giveBack(parcel) {
-    this.#lane(parcel.lane.name).queue.unshift(parcel.messages);
-    for (const message of parcel.messages) this.#bytes += message.bytes + OVERHEAD_BYTES;
-    if (this.#bytes > this.#most) this.#makeRoom(parcel.lane.name);
+  #giveBack({ lane, messages }) {
+    lane.unshift(messages);
+    for (const message of messages) this.#bytes += message.bytes + OVERHEAD_BYTES;
+    this.#makeRoom(lane);
   }
 
   /** Every lane is due at once, for a last time. */
   lastChance() {
-    for (const progress of this.#lanes.values()) {
-      progress.failures = 0;
-      progress.notBefore = 0;
-    }
+    for (const lane of this.#lanes) lane.failures = lane.notBefore = 0;
   }
 
   /** Whether every lane in which something waits failed when it was last tried. */
   get isStuck() {
-    const waiting = [...this.#waiting()];
-    return waiting.length > 0 && waiting.every((progress) => progress.failures > 0);
+    const waiting = this.#waiting();
+    return waiting.length > 0 && waiting.every((lane) => lane.failures);
   }
 
   /**
@@ -255,66 +251,53 @@ export class Outbox {
    * @param {number} now
    */
   done(parcel, answer, now) {
-    const progress = this.#lane(parcel.lane.name);
-    if (!answer.error && !isOurs(parcel, answer)) {
-      answer = failed(new errors.BadAnswer("", { status: answer.status }), answer.status);
+    const { lane, messages } = parcel;
+    if (!answer.error && !isOurs(parcel, answer)) answer = failed(new errors.BadAnswer(), answer.status);
+    const { error, status } = answer;
+    if (!error) this.#arrived(parcel, answer);
+    else if (!isAboutTheContent(answer) && !(status === 404 && lane.name === UPDATES)) {
+      this.#giveBack(parcel);
+      this.#stats.retries++;
+      lane.notBefore = now + pause(lane.failures++, answer.retryAfterMs);
+      this.#warnings.tell("later", whyLater(answer));
+    } else if (messages.length > 1) {
+      // One of them spoils the rest: halved until it stands alone, and then given up.
+      this.#giveBack(parcel);
+      lane.most = messages.length >> 1;
+    } else {
+      this.#settled(messages);
+      lane.ease();
+      this.#refused(1, parcel, `${status} ${error.code}`);
     }
-    if (!answer.error) this.#arrived(parcel, answer, progress);
-    else if (answer.isAboutTheContent || (answer.status === 404 && parcel.lane.name === "updates")) {
-      this.#unfit(parcel, answer, progress);
-    } else this.#later(parcel, answer, progress, now);
   }
 
   /**
    * @param {Parcel} parcel
    * @param {Answer} answer
-   * @param {Progress} progress
    */
-  #arrived(parcel, answer, progress) {
+  #arrived(parcel, { body }) {
     const { lane, messages } = parcel;
     /** @type {any[]} */
-    const results = (lane.field && answer.body.results) || [];
+    const results = (lane.isBatched && body.results) || [];
     const refused = results.filter((one) => isObject(one) && one.status === "refused");
     if (refused.length) {
-      const codes = [...new Set(refused.map((one) => String(one.code || "refused").slice(0, 40)))].sort().join(", ");
-      this.#warnings.tell("refused", `the server refused ${refused.length} of ${messages.length} ${lane.name}: ${codes}.`);
+      const codes = new Set(refused.map((one) => String(one.code || "refused").slice(0, 40)));
+      this.#refused(refused.length, parcel, [...codes].sort().join(", "));
     }
     this.#stats.sent += messages.length - refused.length;
-    this.#stats.refused += refused.length;
-    this.#count -= messages.length;
-    progress.failures = progress.notBefore = 0;
-    progress.most = lane.most;
+    this.#settled(messages);
+    lane.failures = lane.notBefore = 0;
+    lane.ease();
   }
 
   /**
-   * One of them spoils the rest: halved until it stands alone, and then given up.
+   * @param {number} count
    * @param {Parcel} parcel
-   * @param {Answer} answer
-   * @param {Progress} progress
+   * @param {string} why
    */
-  #unfit(parcel, answer, progress) {
-    if (parcel.messages.length > 1) {
-      this.#giveBack(parcel);
-      progress.most = Math.max(1, parcel.messages.length >> 1);
-      return;
-    }
-    this.#count--;
-    this.#stats.refused++;
-    progress.most = parcel.lane.most;
-    this.#warnings.tell("refused", `the server refused one of the ${parcel.lane.name} (${answer.status} ${answer.error?.code}).`);
-  }
-
-  /**
-   * @param {Parcel} parcel
-   * @param {Answer} answer
-   * @param {Progress} progress
-   * @param {number} now
-   */
-  #later(parcel, answer, progress, now) {
-    this.#giveBack(parcel);
-    this.#stats.retries++;
-    progress.notBefore = now + pause(progress.failures++, answer.retryAfterMs);
-    this.#warnings.tell("later", whyLater(answer));
+  #refused(count, { lane, messages }, why) {
+    this.#stats.refused += count;
+    this.#warnings.tell("refused", `the server refused ${count} of ${messages.length} ${lane.name}: ${why}.`);
   }
 
   /** @returns {Stats} */
@@ -334,14 +317,11 @@ export class Outbox {
  */
 function isOurs({ lane, messages }, { body }) {
   if (lane.name === "events") return Number.isInteger(body.accepted);
-  if (lane.field) return Array.isArray(body.results) && body.results.length === messages.length;
-  return "status" in body;
+  return lane.isBatched ? body.results?.length === messages.length : "status" in body;
 }
 
 /** @param {Answer} answer */
 function whyLater({ status, error }) {
-  if (status === 401 || status === 403) {
-    return `the server does not accept the API key (${status} ${error?.code}): what waits is kept and tried again.`;
-  }
-  return `the server could not take what was sent (${status ? `status ${status}` : error?.code}): it is kept and tried again.`;
+  const what = status === 401 || status === 403 ? "the API key" : "what was sent";
+  return `the server did not take ${what} (${status} ${error?.code}): what waits is kept and tried again.`;
 }

@@ -1,14 +1,14 @@
 /** Choosing a path for each execution, and telling how it turned out. */
 
 import { drawn } from "./choice.js";
-import { nameOf } from "./client.js";
 import { chain, Context, isThenable } from "./context.js";
-import { encode, said } from "./encode.js";
+import { isFull, kindOf, said } from "./encode.js";
 import { BadArgument } from "./errors.js";
-import { categoryOf, FAILURE_CATEGORIES, kindOf, reasonOf } from "./failures.js";
+import { categoryOf, FAILURE_CATEGORIES, reasonOf } from "./failures.js";
 import { Goal } from "./goals.js";
+import { posted } from "./http.js";
 import { unixSeconds } from "./messages.js";
-import { defaultClient, readConstraints } from "./routing.js";
+import { defaultClient, outcome, readConstraints } from "./routing.js";
 import { tokenHex } from "./tokens.js";
 import { textOfAnswer, tokensOf } from "./usage.js";
 
@@ -68,7 +68,7 @@ export class Router {
   /** @param {RouterOptions<M>} options */
   constructor(options) {
     const { goal, paths, pipelineId = "", risk = "medium", mode = /** @type {M} */ ("local"), refreshSeconds = 10 } = options;
-    check(goal && paths?.length, "A router takes a goal and at least one path.");
+    check(goal && paths?.length, "A router takes a goal and paths.");
     check(["local", "remote"].includes(mode), "mode is local or remote.");
     check(["low", "medium", "high"].includes(risk), "risk is low, medium or high.");
     this.goal = goal;
@@ -82,7 +82,7 @@ export class Router {
     this.client = options.client ?? defaultClient();
     this.#constraints = readConstraints(options.constraints ?? {});
     const terms = { models: new Set(this.paths.map((path) => path.model)), constraints: this.#constraints, risk };
-    this.#goal = new Goal(this.client, goal, pipelineId, terms, this.paths, refreshSeconds * 1000);
+    this.#goal = new Goal(this, terms, refreshSeconds * 1000);
   }
 
   // --- choosing ----------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ export class Router {
 
   /** @param {Choice} choice */
   #tellDecision(choice) {
-    this.post("decisions", {
+    this.client.post("decisions", {
       goal: this.goal,
       trace_id: choice.traceId,
       path_id: choice.path.pathId,
@@ -171,17 +171,15 @@ export class Router {
   }
 
   async #asked() {
-    const body = said({
+    const body = {
       goal: this.goal,
       task_risk_level: this.risk,
       candidate_model_ids: [...new Set(this.paths.map((path) => path.model))],
-      constraints: Object.keys(this.#constraints).length ? this.#constraints : undefined,
+      constraints: this.#constraints,
       pipeline_id: this.pipelineId,
-    });
+    };
     try {
-      return this.#decided(
-        await this.client.ask({ method: "POST", path: "/api/v1/routing/decide", body: encode(body) }, "trace_id"),
-      );
+      return this.#decided(await this.client.ask(posted("/api/v1/routing/decide", said(body, isFull)), "trace_id"));
     } catch (error) {
       this.client.trouble(error);
       return this.#choice(tokenHex(16), drawn(this.paths[0], "the server can't be asked"));
@@ -221,7 +219,7 @@ export class Router {
    * @returns {M extends "remote" ? Promise<Awaited<T>> : T}
    */
   execute(work, ...given) {
-    return this.trace((trace) => chain(work(trace.path, ...given), (result) => trace.judged(result)));
+    return this.trace((trace) => chain(work(trace.path, ...given), (result) => (trace.judge(result), result)));
   }
 
   /**
@@ -237,7 +235,7 @@ export class Router {
 
   /** What calls the provider. */
   get provider() {
-    if (!this.#complete) throw new BadArgument("completion() needs something to call: new Router({ complete, … }).");
+    if (!this.#complete) throw new BadArgument("`complete` was not given.");
     return this.#complete;
   }
 
@@ -266,20 +264,8 @@ export class Router {
 
   #latest() {
     const trace = this.current;
-    if (!trace) this.client.trouble(new BadArgument("There is nothing to report on: choose a path first."));
+    if (!trace) this.client.trouble(new BadArgument("Choose a path first."));
     return trace;
-  }
-
-  /**
-   * @param {string} lane
-   * @param {object} message
-   */
-  post(lane, message) {
-    try {
-      this.client.post(lane, message);
-    } catch (error) {
-      this.client.trouble(error);
-    }
   }
 }
 
@@ -318,10 +304,7 @@ export class Trace {
    * @returns {T}
    */
   watch(work) {
-    const done = (/** @type {any} */ result) => {
-      if (!this.#isMeasured) this.measure();
-      return result;
-    };
+    const done = (/** @type {any} */ result) => (this.#isMeasured || this.measure(), result);
     const broken = (/** @type {unknown} */ error) => {
       this.#fail(error);
       throw error;
@@ -359,46 +342,38 @@ export class Trace {
    * How it turned out. Goes with the next batch; a later report replaces an earlier one.
    * @param {Report} how
    */
-  report({ success, score, reason, failureCategory, metadata }) {
+  report({ success, score, ...more }) {
+    const { failureCategory } = more;
     if (failureCategory !== undefined && !FAILURE_CATEGORIES.includes(failureCategory)) {
       this.#router.client.trouble(new BadArgument(`failureCategory is one of ${FAILURE_CATEGORIES.join(", ")}.`));
-      failureCategory = undefined;
+      more.failureCategory = undefined;
     }
     this.#isTold = true;
     const { model, pathId, tools, params } = this.path;
-    this.#router.post("outcomes", said({
-      trace_id: this.traceId,
-      goal: this.goal,
-      success: success ?? (score === undefined ? undefined : score >= 0.5),
-      score,
-      failure_reason: reason,
-      failure_category: failureCategory,
-      metadata: metadata && Object.keys(metadata).length ? metadata : undefined,
+    const body = {
+      ...this.#outcome({ success: success ?? (score === undefined ? undefined : score >= 0.5), score, ...more }),
       model_id: model,
       path_id: pathId,
       tool_id: tools[0],
-      execution_params: Object.keys(params).length ? params : undefined,
+      execution_params: params,
       pipeline_id: this.#router.pipelineId,
       occurred_at: unixSeconds(),
-      idempotency_key: tokenHex(16),
-    }));
+    };
+    this.#router.client.post("outcomes", said(body, isFull));
   }
 
   /**
    * What became known later; it outweighs the report. What is left out stays as it is.
    * @param {Report} how
    */
-  updateOutcome({ success, score, reason, failureCategory, metadata }) {
-    this.#router.post("updates", {
-      trace_id: this.traceId,
-      goal: this.goal,
-      success,
-      score,
-      failure_reason: reason,
-      failure_category: failureCategory,
-      metadata,
-      idempotency_key: tokenHex(16),
-    });
+  updateOutcome(how) {
+    this.#router.client.post("updates", said(this.#outcome(how)));
+  }
+
+  /** @param {Report} how */
+  #outcome({ success, reason, ...more }) {
+    const how = outcome(this.traceId, this.goal, success, { failureReason: reason, ...more });
+    return { ...how, idempotency_key: tokenHex(16) };
   }
 
   /**
@@ -409,7 +384,7 @@ export class Trace {
     const { successWhen, scoreWhen, client } = this.#router;
     if (this.#isTold || !(successWhen || scoreWhen)) return;
     const broken = (/** @type {unknown} */ error) =>
-      client.trouble(new BadArgument(`successWhen or scoreWhen broke: ${nameOf(error)}.`, { cause: error }));
+      client.trouble(new BadArgument(`successWhen or scoreWhen broke: ${kindOf(error)}.`, { cause: error }));
     try {
       const said = [successWhen?.(result), scoreWhen?.(result)];
       // Judges that take their time are not waited for.
@@ -425,18 +400,10 @@ export class Trace {
   /** @param {any[]} said */
   #conclude([held, weighed]) {
     const success = held === undefined ? undefined : Boolean(held);
+    // A score that is no number is told by its kind alone.
     const score = weighed === undefined ? undefined : Math.min(1, Math.max(0, Number(weighed)));
-    if (Number.isNaN(score)) throw new TypeError("a score is a number");
+    if (Number.isNaN(score)) throw new TypeError();
     this.report({ success, score, failureCategory: success === false ? "validation_failed" : undefined });
-  }
-
-  /**
-   * @template T
-   * @param {T} result
-   */
-  judged(result) {
-    this.judge(result);
-    return result;
   }
 
   /**
@@ -446,7 +413,7 @@ export class Trace {
   measure({ beganMs = this.#began, response, error, costUsd, latencyMs = performance.now() - beganMs } = {}) {
     this.#isMeasured = true;
     const tokens = tokensOf(response);
-    this.#router.post("events", {
+    this.#router.client.post("events", {
       trace_id: this.traceId,
       span_id: tokenHex(8),
       goal: this.goal,
@@ -480,10 +447,10 @@ export class Trace {
  * @returns {Path}
  */
 function readPath(given) {
-  const { model = given?.modelId ?? given?.model_id, tools = given?.toolId ?? given?.tool ?? [], params = {}, pathId = "" } =
+  const { model = given?.modelId ?? given?.model_id, tools = given?.toolId ?? given?.tool ?? [], params = {} } =
     typeof given === "string" ? { model: given } : (given ?? {});
-  check(typeof model === "string" && model, "A path is a model's name or an object with `model`, and perhaps tools and params.");
-  return { model, tools: typeof tools === "string" ? [tools] : [...tools], params: { ...params }, pathId };
+  check(typeof model === "string" && model, "A path is a model or has one.");
+  return { model, tools: typeof tools === "string" ? [tools] : [...tools], params: { ...params }, pathId: "" };
 }
 
 /**

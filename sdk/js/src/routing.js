@@ -6,9 +6,9 @@
 
 import { CONSTRAINTS } from "./choice.js";
 import { AgentLoop } from "./client.js";
-import { encode, said } from "./encode.js";
+import { isFull, picked, said } from "./encode.js";
 import { BadArgument } from "./errors.js";
-import { headerSafe } from "./messages.js";
+import { posted } from "./http.js";
 import { tokenHex } from "./tokens.js";
 
 /** @typedef {"low" | "medium" | "high"} Risk */
@@ -38,15 +38,24 @@ export function setDefaultClient(client) {
  * @param {{candidateModelIds?: string[], taskRiskLevel?: Risk, pipelineId?: string, constraints?: Constraints} & Asked} [options]
  * @returns {Answered}
  */
-export function decide(goal, { candidateModelIds, taskRiskLevel = "medium", pipelineId, constraints, client } = {}) {
+export function decide(goal, options = {}) {
   const body = () => ({
     goal,
-    candidate_model_ids: candidateModelIds?.length ? candidateModelIds : undefined,
-    task_risk_level: taskRiskLevel,
-    pipeline_id: pipelineId,
-    constraints: constraints && readConstraints(constraints),
+    task_risk_level: "medium",
+    ...terms(options, ["taskRiskLevel", "pipelineId"]),
+    candidate_model_ids: options.candidateModelIds?.length ? options.candidateModelIds : undefined,
   });
-  return post("/api/v1/routing/decide", body, client, "trace_id");
+  return post("/api/v1/routing/decide", body, options.client, "trace_id");
+}
+
+/**
+ * @template {{constraints?: Constraints}} T
+ * @param {T} options
+ * @param {(keyof T & string)[]} names
+ */
+function terms(options, names) {
+  const { constraints } = options;
+  return said({ ...picked(options, names), constraints: constraints && readConstraints(constraints) });
 }
 
 /**
@@ -55,15 +64,9 @@ export function decide(goal, { candidateModelIds, taskRiskLevel = "medium", pipe
  * @param {{taskType?: string, constraints?: Constraints, pipelineId?: string, windowHours?: number} & Asked} [options]
  * @returns {Answered}
  */
-export function getPolicy(goal, { taskType, constraints, pipelineId, windowHours = 168, client } = {}) {
-  const body = () => ({
-    goal,
-    task_type: taskType,
-    constraints: constraints && readConstraints(constraints),
-    pipeline_id: pipelineId,
-    window_hours: windowHours,
-  });
-  return post("/api/v1/intelligence/policy", body, client, "goal");
+export function getPolicy(goal, options = {}) {
+  const body = () => ({ goal, window_hours: 168, ...terms(options, ["taskType", "pipelineId", "windowHours"]) });
+  return post("/api/v1/intelligence/policy", body, options.client, "goal");
 }
 
 /**
@@ -86,14 +89,9 @@ export function getPolicy(goal, { taskType, constraints, pipelineId, windowHours
 export function reportOutcome(traceId, goal, success, options = {}) {
   const body = () => ({
     ...outcome(traceId, goal, success, options),
-    model_id: options.modelId,
-    path_id: options.pathId,
-    tool_id: options.toolId,
-    execution_params: options.executionParams,
-    pipeline_id: options.pipelineId,
+    ...picked(options, ["modelId", "pathId", "toolId", "executionParams", "pipelineId"]),
   });
-  const key = options.idempotencyKey || tokenHex(16);
-  return post("/api/v1/intelligence/report-outcome", body, options.client, "status", key);
+  return post("/api/v1/intelligence/report-outcome", body, options.client, "status", options.idempotencyKey || tokenHex(16));
 }
 
 /**
@@ -105,8 +103,7 @@ export function reportOutcome(traceId, goal, success, options = {}) {
  */
 export function updateOutcome(traceId, goal, options = {}) {
   const body = () => outcome(traceId, goal, options.success, options);
-  const key = options.idempotencyKey || tokenHex(16);
-  return post("/api/v1/intelligence/update-outcome", body, options.client, "status", key);
+  return post("/api/v1/intelligence/update-outcome", body, options.client, "status", options.idempotencyKey || tokenHex(16));
 }
 
 /**
@@ -115,16 +112,9 @@ export function updateOutcome(traceId, goal, options = {}) {
  * @param {boolean | null | undefined} success
  * @param {OutcomeOptions} options
  */
-function outcome(traceId, goal, success, { score, failureReason, failureCategory, metadata }) {
-  return {
-    trace_id: traceId,
-    goal,
-    success,
-    score,
-    failure_reason: failureReason,
-    failure_category: failureCategory,
-    metadata,
-  };
+export function outcome(traceId, goal, success, options) {
+  const how = picked(options, ["score", "failureReason", "failureCategory", "metadata"]);
+  return { trace_id: traceId, goal, success, ...how };
 }
 
 /**
@@ -134,16 +124,18 @@ function outcome(traceId, goal, success, { score, failureReason, failureCategory
  * @param {{tools?: string[], params?: Record<string, any>, riskLevel?: Risk} & Asked} [options]
  * @returns {Answered}
  */
-export function registerPath(goal, modelId, { tools = [], params, riskLevel = "low", client } = {}) {
-  const body = () => ({
-    goal,
-    model_id: modelId,
-    tool_id: tools[0],
-    tools: tools.length ? tools : undefined,
-    params,
-    risk_level: riskLevel,
-  });
-  return post("/api/v1/routing/paths", body, client, "path_id");
+export function registerPath(goal, modelId, { tools = [], params, riskLevel, client } = {}) {
+  return ask(() => pathRequest(goal, { model: modelId, tools, params }, riskLevel), client, "path_id");
+}
+
+/**
+ * @param {string} goal
+ * @param {{model: string, tools: string[], params?: Record<string, any>}} path
+ * @param {Risk} [riskLevel]
+ */
+export function pathRequest(goal, { model, tools, params }, riskLevel = "low") {
+  const body = { goal, model_id: model, tool_id: tools[0], tools, params, risk_level: riskLevel };
+  return posted("/api/v1/routing/paths", said(body, isFull));
 }
 
 /**
@@ -165,9 +157,7 @@ export function getInsights(goal, { windowHours = 168, pipelineId, client } = {}
  * @param {string} [idempotencyKey]
  */
 function post(path, body, client, expected, idempotencyKey) {
-  const headers = idempotencyKey ? { "Idempotency-Key": headerSafe(idempotencyKey) } : undefined;
-  const keep = (/** @type {unknown} */ value) => value !== undefined && value !== null;
-  return ask(() => ({ method: "POST", path, body: encode(said(body(), keep)), headers }), client, expected);
+  return ask(() => posted(path, said(body()), idempotencyKey), client, expected);
 }
 
 /**
@@ -192,14 +182,10 @@ async function ask(request, client, expected) {
  * @returns {Record<string, number>}
  */
 export function readConstraints(given) {
-  const read = Object.fromEntries(
-    Object.entries(given)
-      .filter(([, bound]) => bound !== undefined && bound !== null)
-      .map(([name, bound]) => [name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), bound]),
-  );
+  const read = picked(said(given), Object.keys(said(given)));
   const unknown = Object.keys(read).filter((name) => !CONSTRAINTS.includes(name));
   if (unknown.length) {
-    throw new BadArgument(`Unknown constraints: ${unknown.sort().join(", ")}. They are ${CONSTRAINTS.map(camel).join(", ")}.`);
+    throw new BadArgument(`Unknown constraints: ${unknown.join(", ")}.`);
   }
   return read;
 }

@@ -13,12 +13,20 @@ const TELL_EVERY_MS = 60_000;
  * @property {number} [timeoutMs] for whatever is waited for; 10 seconds
  * @property {number} [exitTimeoutMs] for sending what is left at the end; 5 seconds
  * @property {number} [bufferBytes] of what waits to be sent; 16 MB
+ * @property {Spool} [spool] where unsent messages outlive the process: `spool()` of "@agentloop/client/spool"
  * @property {boolean} [strict] raise what goes wrong, instead of telling `warn`
  * @property {typeof fetch} [fetch] another transport
  * @property {(sentence: string) => void} [warn] where warnings go, without content and without keys; `console.warn`
  */
 
-/** @typedef {Readonly<Required<Omit<ClientOptions, "fetch" | "warn">>>} Settings */
+/**
+ * @typedef {object} Spool
+ * @property {(courier: {put(lane: string, text: string): unknown}, warnings: Warnings) => void} open
+ * @property {(lane: string, text: string) => void} put
+ * @property {(messages: {text: string}[]) => void} settled
+ */
+
+/** @typedef {Readonly<Required<Omit<ClientOptions, "fetch" | "warn" | "spool">> & {spool?: Spool}>} Settings */
 
 /**
  * @param {ClientOptions} given
@@ -33,6 +41,7 @@ export function readSettings(given) {
     exitTimeoutMs: given.exitTimeoutMs ?? 5_000,
     bufferBytes: given.bufferBytes ?? 16 * 1024 * 1024,
     strict: given.strict ?? false,
+    spool: given.spool,
   });
 }
 
@@ -65,7 +74,7 @@ export class Warnings {
     }
     this.#told.set(kind, { at: now, silent: 0 });
     try {
-      this.#warn(`AgentLoop: ${sentence}` + (last?.silent ? ` (${last.silent} times more since the last warning)` : ""));
+      this.#warn(`AgentLoop: ${sentence}` + (last?.silent ? ` (${last.silent} more)` : ""));
     } catch {
       // A log that breaks is no reason for an agent to.
     }

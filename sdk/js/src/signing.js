@@ -2,15 +2,12 @@
 
 import { wellFormed } from "./encode.js";
 import { hmac, sha256 } from "./sha256.js";
+import { hex } from "./tokens.js";
 
 const SALT = "agentloop.feedback.v1";
-const FORM_SAFE = /[A-Za-z0-9_.~-]/;
 
 /** @param {string} text */
 const utf8 = (text) => new TextEncoder().encode(text);
-
-/** @param {Uint8Array} bytes */
-const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** @param {Uint8Array} bytes */
 function base64url(bytes) {
@@ -63,8 +60,9 @@ export function publishedUrl(baseUrl, secret, said, at = secondsNow()) {
   const [a, q, s, u] = [said.a, said.q, said.s, said.u].map(wellFormed);
   const canonical = `{"a": ${ascii(a)}, "q": ${ascii(q)}, "s": ${ascii(s)}, "t": ${at}, "u": ${ascii(u)}}`;
   const sig = hex(hmac(utf8(secret), utf8(canonical)));
-  const query = { q, a, u, s, t: String(at), sig };
-  return `${baseUrl}/feedback?${Object.entries(query).map(([name, text]) => `${name}=${formEncoded(text)}`).join("&")}`;
+  const query = String(new URLSearchParams({ q, a, u, s, t: String(at), sig }));
+  // Two characters are written otherwise by Python, which signs the published links.
+  return `${baseUrl}/feedback?${query.replaceAll("*", "%2A").replaceAll("%7E", "~")}`;
 }
 
 /**
@@ -73,15 +71,4 @@ export function publishedUrl(baseUrl, secret, said, at = secondsNow()) {
  */
 function ascii(text) {
   return JSON.stringify(text).replace(/[\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
-}
-
-/** @param {string} text */
-function formEncoded(text) {
-  let encoded = "";
-  for (const byte of utf8(text)) {
-    const letter = String.fromCharCode(byte);
-    if (FORM_SAFE.test(letter)) encoded += letter;
-    else encoded += byte === 0x20 ? "+" : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-  }
-  return encoded;
 }

@@ -28,7 +28,7 @@ function count(usage, ...names) {
  */
 export function textOfAnswer(response) {
   if (typeof response === "string") return response;
-  if (Array.isArray(response?.choices) && response.choices.length) return content(response.choices[0]?.message?.content);
+  if (response?.choices?.[0]) return content(response.choices[0].message?.content);
   return content(response?.output_text) || content(response?.text) || content(response?.content);
 }
 

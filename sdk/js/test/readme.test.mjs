@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
+import { provider, unkind } from "./support.mjs";
 
 test("the examples run", async () => {
   const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
@@ -11,19 +12,24 @@ test("the examples run", async () => {
   // Beside the package's own files, so that its name means itself.
   const file = new URL(`./readme-${process.pid}.mjs`, import.meta.url);
   const before = `import { AgentLoop as Client, setDefaultClient } from "@agentloop/client"; const shared = new Client(); setDefaultClient(shared);\n`;
-  const after = `export { loop, receipt, router, reading, text }; await shared.flush(20_000); export const sent = shared.stats; await shared.close();`;
+  const stand = await unkind([], provider);
+  Object.assign(process.env, { OPENAI_API_KEY: "sk-none", OPENAI_BASE_URL: `${stand.url}/v1` });
+  const after = `export { completion, durable, loop, receipt, router, reading, text }; await shared.flush(20_000); export const sent = shared.stats; await shared.close();`;
   writeFileSync(file, before + blocks.join("\n") + after);
   try {
-    const { loop, receipt, reading, text, sent } = await import(file.href);
+    const { completion, durable, loop, receipt, reading, text, sent } = await import(file.href);
     assert.match(receipt.turnId, /^turn_/);
     assert.equal(reading.kind, "reject");
     assert.match(text, /answers/);
+    assert.equal(completion.choices[0].message.content, "SECRET answer");
     const { queued, sent: arrived, refused, dropped, waiting } = loop.stats;
     assert.ok(queued >= 4);
     assert.deepEqual([arrived, refused, dropped, waiting], [queued, 0, 0, 0]);
     assert.ok(sent.sent >= 5 && sent.refused === 0);
+    assert.ok(await durable.close() && durable.stats.sent === 1);
   } finally {
     rmSync(file);
+    rmSync("spool", { recursive: true, force: true });
   }
 });
 

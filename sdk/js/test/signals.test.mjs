@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { randomBytes } from "node:crypto";
+import { defaultClient, setDefaultClient } from "../src/index.js";
+import * as levels from "../src/signals/index.js";
 import { chatModel, Signals } from "../src/signals/index.js";
 import { get, home, sessionId, unkind } from "./support.mjs";
 
@@ -107,4 +109,27 @@ test("a run is tracked for the two plain words", () => {
   signals.userAccepted({ score: 0.2 });
   signals.userRejected({ reason: "too long" });
   assert.deepEqual(client.sent.map((one) => [one.signal_type, one.strength, one.raw_evidence]), [["user_accepted", 0.51, undefined], ["user_rejected", 0, "too long"]]);
+});
+
+test("the levels are functions of the default client as well", () => {
+  const client = sink();
+  const before = defaultClient();
+  try {
+    setDefaultClient(client);
+    assert.equal(levels.defaultSignals(), levels.defaultSignals());
+    levels.trackRun({ traceId: "t", goal: "g" });
+    levels.userAccepted();
+    levels.userRejected({ reason: "too long" });
+    levels.reportPipeline(answered);
+    assert.equal(levels.reportUserTurn("s", "Perfect, thanks!").kind, "accept");
+    levels.reportAction("s", "output_copied");
+    levels.observeUse("It is $5.", "it is  $5.", { sessionId: "s" });
+    assert.equal(levels.reportSessionEnd("s"), "flat");
+    const kinds = ["user_accepted", "user_rejected", "pipeline_anchor", "user_accepted", "output_copied", "output_used_verbatim"];
+    assert.deepEqual(client.sent.map((one) => one.signal_type), kinds);
+    setDefaultClient(sink());
+    assert.equal(levels.userAccepted(), false, "another client has runs of its own");
+  } finally {
+    setDefaultClient(before);
+  }
 });

@@ -117,3 +117,30 @@ export function endless(response) {
 }
 
 export const noJson = (content) => (response) => response.end(content);
+
+// --- a model's provider -------------------------------------------------------------------------------------------
+
+const USAGE = { prompt_tokens: 1000, completion_tokens: 100, total_tokens: 1100 };
+const CALLS = [{ index: 0, id: "1", type: "function", function: { name: "look_up", arguments: "{}" } }];
+
+/** Speaks as OpenAI's chat completions do; what it does goes by the model's name. */
+export function provider(response, { json }) {
+  if (json.model === "limited") return response.writeHead(429).end('{"error": {"message": "SECRET"}}');
+  const usesTools = json.model === "tools";
+  if (json.stream) return streamed(response, json.model, usesTools ? [{ tool_calls: CALLS }] : [{ content: "SECRET " }, { content: "answer" }]);
+  const message = usesTools ? { role: "assistant", content: null, tool_calls: CALLS } : { role: "assistant", content: "SECRET answer" };
+  const choices = [{ index: 0, message, finish_reason: "stop" }];
+  const answer = { id: "1", object: "chat.completion", created: 1, model: json.model, choices, usage: USAGE };
+  response.writeHead(200, { "Content-Type": "application/json", "X-Request-Id": "req_1" }).end(JSON.stringify(answer));
+}
+
+function streamed(response, model, deltas) {
+  const head = { id: "1", object: "chat.completion.chunk", created: 1, model };
+  const pieces = [{ role: "assistant", content: "" }, ...deltas].map((delta, at) => {
+    return { ...head, choices: [{ index: 0, delta, finish_reason: at === deltas.length ? "stop" : null }] };
+  });
+  const events = [...pieces, { ...head, choices: [], usage: USAGE }].map((event) => `data: ${JSON.stringify(event)}\n\n`);
+  response.writeHead(200, { "Content-Type": "text/event-stream" });
+  if (model === "broken") return response.write(events[0], () => response.socket.destroy());
+  response.end(`${events.join("")}data: [DONE]\n\n`);
+}

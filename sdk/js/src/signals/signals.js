@@ -1,8 +1,7 @@
 /** The three levels: what users say plainly, what their next message says, and what they do with an answer. */
 
-import { nameOf } from "../client.js";
 import { chain, Context, isThenable } from "../context.js";
-import { said } from "../encode.js";
+import { isFull, kindOf, said } from "../encode.js";
 import { tokenHex } from "../tokens.js";
 import { classify, reading } from "./classifier.js";
 import { ask, masked } from "./model.js";
@@ -144,7 +143,7 @@ export class Signals {
   #askLater(model, sessionId, traceId, read, message) {
     const answer = this.#answers.get(sessionId)?.output ?? "";
     const work = ask(model, message, answer)
-      .catch((error) => this.#loop.warnings.tell("model", `the model that reads messages failed: ${nameOf(error)}.`))
+      .catch((error) => this.#loop.warnings.tell("model", `the model that reads messages failed: ${kindOf(error)}.`))
       .then((found) =>
         this.#withSession(sessionId, undefined, () => this.#conclude(sessionId, traceId, found || read, message)),
       )
@@ -280,7 +279,7 @@ export class Signals {
    * @param {object} [more]
    */
   #post({ traceId, goal }, kind, source, strength, more) {
-    return this.#loop.post("signals", said({
+    const signal = {
       trace_id: traceId,
       goal,
       signal_type: kind,
@@ -289,7 +288,8 @@ export class Signals {
       occurred_at: nextMoment(),
       idempotency_key: tokenHex(16),
       ...more,
-    }));
+    };
+    return this.#loop.post("signals", said(signal, isFull));
   }
 
   /**
