@@ -21,7 +21,7 @@ from routing import serializers as s
 from routing.engine.choice import Risk
 from routing.errors import BadField, TraceNotFound
 from routing.evidence import MAX_BATCH
-from routing.models import NAME_LIMIT, TRACE_LIMIT, Goal, Path, PathChange, PathStatus, Regime
+from routing.models import NAME_LIMIT, TRACE_LIMIT, Cause, Goal, Path, PathChange, PathStatus, Regime
 from routing.quota import SET_ASIDE, is_within_quota
 from routing.reports import flag_of, goal_of, number_of, object_of, seconds_of, snake, text_of
 from routing.standings import WINDOW_HOURS
@@ -511,7 +511,7 @@ class ChangesView(RoutingView):
             "goal": one.goal.name,
             "path_id": one.path.shown_id,
             "model_id": one.path.model,
-            "reason": "its own outcomes changed" if one.cause == "changed" else "the goal's leader fell",
+            "reason": Cause(one.cause).label,
             "figures": {**one.figures, "since": datetime.fromtimestamp(one.since, UTC)},
             "actor": "system",
             "at": one.opened_at,

@@ -465,6 +465,8 @@ OUTCOME_COLUMNS = (
     "id, goal_id, trace_id, path_id, pipeline_id, success, score, confidence, attribution, failure_category, source, "
     "at, cost_usd, latency_ms"
 )
+# A path's terms, in the order of `Terms`.
+TERMS = "terms, since, half_life_s, landmark, forgets_before"
 _NAMES = ", ".join(LEDGER)
 _RECORD = ", ".join(f"{name} {kind}" for name, kind in LEDGER.items())
 
@@ -483,7 +485,7 @@ SELECT
         SELECT {WORD} FROM routing_ledgerrow JOIN pair USING (trace_id, goal_id) WHERE project_id = %(project)s
     ) AS word),
     (SELECT json_agg(outcome) FROM outcome),
-    (SELECT json_agg(json_build_array(id, model, terms, since, half_life_s, landmark)) FROM routing_path
+    (SELECT json_agg(json_build_array(id, model, {TERMS})) FROM routing_path
         WHERE id = ANY(%(paths)s::uuid[]) OR id IN (SELECT path_id FROM outcome)),
     (SELECT json_agg(json_build_array(trace_id, model, cost_usd, latency_ms)) FROM routing_eventspan
         WHERE project_id = %(project)s AND trace_id IN (SELECT trace_id FROM pair) AND model <> '')
@@ -784,8 +786,8 @@ def reckon(project: Project, paths: Sequence[UUID]) -> None:
     """
     with transaction.atomic():
         locked = run(
-            """
-            SELECT id, goal_id, terms, since, half_life_s, landmark FROM routing_path
+            f"""
+            SELECT id, goal_id, {TERMS} FROM routing_path
             WHERE project_id = %s AND id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
             """,
             [project.id, list(paths)],
@@ -851,7 +853,7 @@ WITH outcome AS (
 )
 SELECT NULL::json, NULL::json,
     (SELECT json_agg(outcome) FROM outcome),
-    (SELECT json_agg(json_build_array(id, model, terms, since, half_life_s, landmark)) FROM routing_path
+    (SELECT json_agg(json_build_array(id, model, {TERMS})) FROM routing_path
         WHERE id IN (SELECT path_id FROM outcome)),
     (SELECT json_agg(json_build_array(trace_id, model, cost_usd, latency_ms)) FROM routing_eventspan
         WHERE project_id = %(project)s AND trace_id = ANY(%(traces)s::text[]) AND model <> '')

@@ -140,6 +140,8 @@ class Path(models.Model):
     shaken_by = models.UUIDField(null=True)
     half_life_s = models.FloatField(null=True)
     landmark = models.FloatField(null=True)
+    # When the probe began by which the path recovered: of what came before, nothing counts for choosing or against it.
+    forgets_before = models.FloatField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = PathQuerySet.as_manager()
@@ -399,6 +401,14 @@ class PathChange(models.Model):
         return f"{self.change} {self.path_id}"
 
 
+class Cause(models.TextChoices):
+    """What opened a regime, and the reason in words."""
+
+    CHANGED = "changed", "its own outcomes changed"
+    SHAKEN = "shaken", "the goal's leader fell"
+    RECOVERED = "recovered", "it recovered: its evidence begins with the probe"
+
+
 class Regime(models.Model):
     """From when on a path's evidence counts for choosing, and the figures that opened it."""
 
@@ -407,7 +417,7 @@ class Regime(models.Model):
     goal = _loose(Goal)
     path = _loose(Path)
     since = models.FloatField()
-    cause = models.CharField(max_length=10)
+    cause = models.CharField(max_length=10, choices=Cause)
     figures = models.JSONField(default=dict)
     opened_at = models.DateTimeField(default=timezone.now)
 

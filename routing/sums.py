@@ -25,6 +25,7 @@ class Terms:
     since: float | None = None
     half_life_s: float | None = None
     landmark: float | None = None
+    forgets_before: float | None = None
 
     @property
     def decay(self) -> Decay | None:
@@ -59,21 +60,25 @@ class StateSum:
         counted = tally(one.outcome)
         if not counted.samples:
             return
-        at, since = one.outcome.at, self.terms.since
-        is_own = since is None or at >= since
-        _add(self.own if is_own else self.earlier, counted.counts, sign)
-        decay = self.terms.decay
-        if decay is not None:
-            self.own_decayed = self.own_decayed or [0.0] * len(POINTS)
-            self.earlier_decayed = self.earlier_decayed or [0.0] * len(POINTS)
-            _add(self.own_decayed if is_own else self.earlier_decayed, decay.stored(counted.counts, at), sign)
+        at = one.outcome.at
         self.samples += sign
+        if self.terms.forgets_before is None or at >= self.terms.forgets_before:
+            self._count(counted.counts, at, sign)
         if sign > 0:
             self.tries.append(at)
         elif at in self.tries:
             self.tries.remove(at)
         else:
             self.tries_went = True
+
+    def _count(self, counts: Histogram, at: float, sign: int) -> None:
+        is_own = self.terms.since is None or at >= self.terms.since
+        _add(self.own if is_own else self.earlier, counts, sign)
+        decay = self.terms.decay
+        if decay is not None:
+            self.own_decayed = self.own_decayed or [0.0] * len(POINTS)
+            self.earlier_decayed = self.earlier_decayed or [0.0] * len(POINTS)
+            _add(self.own_decayed if is_own else self.earlier_decayed, decay.stored(counts, at), sign)
 
     @property
     def is_nothing(self) -> bool:

@@ -3,6 +3,7 @@
 import math
 import time
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from routing.decisions import Asked, decide
 from routing.engine.evidence import Source
 from routing.engine.histogram import Histogram, contribution, merged
 from routing.events import ingest
-from routing.evidence import Observation, record
+from routing.evidence import Observation, record, withdraw
 from routing.models import (
     WHOLE_GOAL,
+    ChangeDetector,
     Decision,
     EventSpan,
     Goal,
@@ -81,6 +83,98 @@ def test_a_path_that_falls_is_rolled_back_and_recovers_by_its_probe(project: Pro
     watch.watch_goal(project, goal_of(project).id, lag_s=0, now=later + 60)
     assert statuses(project)["bad"] == "active"
     assert PathChange.objects.filter(change="recover").exists()
+
+
+def collapse(project: Project, now: float) -> None:
+    """The better of two paths is down for four hours, and rolled back for it."""
+    report(project, "steady", [1.0, 1.0, 1.0, 0.0, 0.0] * 40, begin=now - 48 * HOUR, end=now)
+    report(project, "better", [1.0] * 150 + [0.0] * 10, begin=now - 48 * HOUR, end=now - 5 * HOUR)
+    report(project, "better", [0.0, 0.0, 0.0, 0.0, 1.0] * 12, begin=now - 4 * HOUR, end=now)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0, now=now)
+    assert statuses(project)["better"] == "rolled_back"
+
+
+def probe(project: Project, values: list[float], now: float) -> None:
+    """The cool-down is over, the path is tried again, and the watch looks."""
+    Path.objects.filter(model="better").update(probe_at=datetime.fromtimestamp(now - 1, UTC))
+    watch.watch_goal(project, goal_of(project).id, lag_s=0, now=now)
+    assert statuses(project)["better"] == "probing"
+    report(project, "better", values, begin=now + 0.001, end=now + 0.002)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0, now=now + 1)
+
+
+def decided_and_told(project: Project, rates: dict[str, float], rng: Random) -> str:
+    """One turn of the loop: which path was taken."""
+    taken = decide(project, Asked("book"))
+    assert taken.path is not None
+    said = Observation("book", Source.PROVIDER, taken.trace_id, success=rng.random() < rates[taken.path.model])
+    record(project, [said])
+    return taken.path.model
+
+
+def test_a_path_that_recovered_has_its_share_back_within_forty_outcomes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The better path again: what it did while it was down counts no more, and no look of the watch takes it out."""
+    monkeypatch.setattr("routing.decisions._rng", Random(1))
+    now = time.time()
+    collapse(project, now)
+    probe(project, [1.0, 1.0, 1.0, 1.0, 0.0] * 2, now)
+    assert statuses(project)["better"] == "active"
+    rng, rates = Random(2), {"steady": 0.6, "better": 0.95}
+    for _ in range(40):
+        decided_and_told(project, rates, rng)
+    assert watch.watch_goal(project, goal_of(project).id, lag_s=0) == 0
+    taken = [decided_and_told(project, rates, rng) for _ in range(40)]
+    assert taken.count("better") >= 34
+    assert differences(project) == []
+
+
+def test_recovery_opens_a_regime_from_the_probe_on(project: Project) -> None:
+    now = time.time()
+    collapse(project, now)
+    Path.objects.filter(model="steady").update(shaken_by=Path.objects.get(model="better").id)
+    probe(project, [1.0] * 12, now)
+    path, regime = Path.objects.get(model="better"), Regime.objects.get(cause="recovered")
+    assert (regime.path_id, regime.since) == (path.id, path.forgets_before)
+    [seen] = [one for one in look(project, "book").paths if one.model == "better"]
+    assert (seen.own.weight, seen.own.mean, seen.samples) == (12.0, 1.0, 232)
+    assert all(run[0] >= regime.since for one in ChangeDetector.objects.filter(path=path) for run in one.runs)
+    assert Path.objects.get(model="steady").shaken_by is None
+    assert differences(project) == []
+    rebuild(project)
+    assert differences(project) == []
+
+
+def test_late_corrections_of_what_a_recovery_forgot_change_figures_and_not_the_choice(project: Project) -> None:
+    now = time.time()
+    collapse(project, now)
+    probe(project, [1.0] * 12, now)
+    before = PathState.objects.get(path__model="better")
+    trace = f"better{now - 4 * HOUR:.0f}-0"
+    record(project, [Observation("book", Source.USER, trace, success=True, key="word", occurred_at=now)])
+    assert Outcome.objects.get(trace_id=trace).success is True
+    after = PathState.objects.get(path__model="better")
+    assert (after.own, after.samples, after.version) == (before.own, before.samples, before.version)
+    assert differences(project) == []
+    withdraw(project, keys=["word"])
+    assert Outcome.objects.get(trace_id=trace).success is False
+    assert differences(project) == []
+
+
+def test_a_path_that_recovered_is_rolled_back_by_what_came_since(project: Project) -> None:
+    change_goal(project, "book", {"rollback_threshold": 0.2})
+    now = time.time() - 3 * HOUR
+    collapse(project, now)
+    probe(project, [1.0] * 10, now)
+    since = time.time() - 1.9 * HOUR
+    report(project, "better", [0.0] * 40, begin=since, end=since + HOUR)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    path = Path.objects.get(model="better")
+    assert path.status == "rolled_back"
+    assert path.forgets_before == pytest.approx(now, abs=1)
+    assert path.rollback_window is not None
+    assert path.rollback_window["recent"][0] >= path.forgets_before
 
 
 def test_the_last_path_is_never_rolled_back(project: Project) -> None:

@@ -123,6 +123,7 @@ def test_a_rolled_back_path_waits_is_probed_and_recovers():
     assert seen(GOOD, replace(probing, probes=coins(5, 4))) == []
     (recovery,) = seen(GOOD, replace(probing, probes=coins(9, 1)))
     assert (recovery.move, recovery.standing, recovery.failures) == (Move.RECOVER, Standing.ACTIVE, 0)
+    assert recovery.begins_anew
 
 
 def test_a_failed_probe_doubles_the_cool_down():
@@ -132,8 +133,11 @@ def test_a_failed_probe_doubles_the_cool_down():
 
 
 def test_a_path_returns_when_corrections_remove_the_grounds():
-    (change,) = seen(GOOD, replace(DOWN, recent=coins(45, 5), probe_at=NOW + 900))
-    assert (change.move, change.reason) == (Move.RECOVER, "the grounds of its rollback are gone")
+    corrected = replace(DOWN, recent=coins(45, 5), probe_at=NOW + 900)
+    for standing in (Standing.ROLLED_BACK, Standing.PROBING):
+        (change,) = seen(GOOD, replace(corrected, standing=standing))
+        assert (change.move, change.reason) == (Move.RECOVER, "the grounds of its rollback are gone")
+        assert not change.begins_anew
 
 
 def trial(value, successes, failures, **params):
