@@ -70,6 +70,7 @@ class Observation:
     key: str = ""
     ref: str = ""
     withdraws: str | None = None
+    at_random: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,7 @@ def _prepared(project: Project, row: Observation, mask: Mask | None, now: float)
         "occurred_at": at if at is not None and math.isfinite(at) and at <= now else now,
         "pipeline_id": clean_text(row.pipeline_id or "")[:NAME_LIMIT],
         "withdraws": row.withdraws,
+        "at_random": row.at_random,
         "model": clean_text(row.model)[:NAME_LIMIT] if row.model else None,
         "tools": [clean_text(tool)[:NAME_LIMIT] for tool in row.tools],
         "params": row.params,
@@ -455,11 +457,12 @@ LEDGER = {
     "decided_path_id": "uuid",
     "pipeline_id": "text",
     "withdraws": "text",
+    "at_random": "boolean",
 }
 # What the outcome is made of.
 WORD = (
     "goal_id, trace_id, path_id, key, source, success, score, confidence, failure_category, attribution, occurred_at, "
-    "decided_at, decided_path_id, pipeline_id, withdraws"
+    "decided_at, decided_path_id, pipeline_id, withdraws, at_random"
 )
 OUTCOME_COLUMNS = (
     "id, goal_id, trace_id, path_id, pipeline_id, success, score, confidence, attribution, failure_category, source, "
@@ -552,6 +555,7 @@ def said_of(row: Mapping[str, Any]) -> Said[UUID]:
             attribution=row["attribution"],
             decided_at=row["decided_at"],
             withdraws=row["withdraws"],
+            at_random=row["at_random"],
         ),
         UUID(str(row["path_id"])) if row["path_id"] else None,
         UUID(str(row["decided_path_id"])) if row["decided_path_id"] else None,

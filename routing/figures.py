@@ -379,7 +379,7 @@ _STANDS = """
 _JUDGED_SQL = f"""
 WITH said AS (
     SELECT DISTINCT ON (row.trace_id, row.path_id) row.trace_id, row.path_id, {_WORD.format("row")} AS good,
-        coalesce(row.metadata @> '{{"random_draw": true}}', false) AS at_random
+        coalesce(row.at_random, false) AS at_random
     FROM routing_ledgerrow AS row
     WHERE row.project_id = %(project)s AND row.goal_id = %(goal)s AND row.source = 'review'
         AND row.occurred_at >= %(since)s AND {_WORD.format("row")} IS NOT NULL AND {_STANDS.format("row")}

@@ -196,6 +196,8 @@ class LedgerRow(models.Model):
     decided_path_id = models.UUIDField(null=True)
     pipeline_id = models.TextField(blank=True, default="")
     withdraws = models.TextField(null=True)
+    # Of a review: whether chance chose what was reviewed. Null where nobody can tell.
+    at_random = models.BooleanField(null=True)
     recorded_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -509,6 +509,7 @@ class TraceEvidence(s.Serializer[Any]):
     decided_at = s.DateTimeField(allow_null=True)
     pipeline_id = s.CharField(allow_blank=True)
     withdraws = s.CharField(allow_null=True, help_text="The key of the row that this one takes back.")
+    at_random = s.BooleanField(allow_null=True, help_text="Of a review: whether chance chose what was reviewed.")
     recorded_at = s.DateTimeField()
 
 

@@ -23,6 +23,7 @@ from routing.models import (
     ChangeDetector,
     Decision,
     EventSpan,
+    FirstReport,
     Goal,
     Outcome,
     Path,
@@ -50,6 +51,7 @@ def report(project: Project, model: str, values: list[float], *, begin: float, e
             success=value >= 0.5,
             score=value,
             occurred_at=begin + place * step,
+            at_random=more.get("at_random"),
         )
         for place, value in enumerate(values)
     ]
@@ -226,6 +228,28 @@ def test_corrections_by_reviewers_open_no_regime(project: Project) -> None:
     record(project, rows)
     watch.watch_goal(project, goal_of(project).id, lag_s=0)
     assert not Regime.objects.exists()
+
+
+@pytest.mark.parametrize(("at_random", "regimes"), [(False, 0), (True, 1)])
+def test_what_reviewers_chose_is_no_change_and_what_chance_chose_is(
+    project: Project, at_random: bool, regimes: int
+) -> None:
+    """Two hundred reviews that find little, then a burst that looks where it is bad."""
+    now = time.time()
+    bad_last = [1.0, 1.0, 1.0, 1.0, 0.0] * 40 + [0.0, 0.0, 0.0, 0.0, 1.0] * 12
+    report(project, "a", bad_last, begin=now - 20 * HOUR, end=now, source=Source.REVIEW, at_random=at_random)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    assert Regime.objects.count() == regimes
+    assert FirstReport.objects.count() == (260 if at_random else 0)
+
+
+def test_reviews_from_elsewhere_are_watched_where_nobody_else_spoke(project: Project) -> None:
+    now = time.time()
+    report(project, "alone", [1.0] * 5, begin=now - HOUR, end=now, source=Source.REVIEW)
+    report(project, "spoken", [1.0] * 5, begin=now - HOUR, end=now)
+    report(project, "spoken", [0.0] * 5, begin=now - HOUR, end=now, source=Source.REVIEW)
+    said = FirstReport.objects.values_list("path__model", "source").distinct()
+    assert sorted(said) == [("alone", "review"), ("spoken", "provider")]
 
 
 def test_decay_equals_the_sum_over_all_outcomes(project: Project) -> None:
