@@ -287,8 +287,15 @@ class ReportsView(RoutingView):
 
     rate_limited = False
 
-    def taken(self, project: Project, take: Callable[[], Any]) -> dict[str, Any]:
-        return take() if is_within_quota(project) else SET_ASIDE
+    def taken(self, project: Project, take: Callable[[], Any], **counts: Any) -> dict[str, Any]:
+        """`counts`: what clients read of a batch's answer, whatever became of it."""
+        return take() if is_within_quota(project) else {**SET_ASIDE, **counts}
+
+    def batch_taken(self, items: list[Any], report: Callable[[Project, list[Any]], Any]) -> dict[str, Any]:
+        aside = [{"status": SET_ASIDE["status"]}] * len(items)
+        return self.taken(
+            self.project, lambda: batch_answer(report(self.project, items)), accepted=0, rejected=0, results=aside
+        )
 
 
 class ReportView(ReportsView, HotView):
@@ -325,7 +332,7 @@ class OutcomesView(ReportsView):
     )
     def post(self, request: Request) -> Response:
         items = items_of(self.given(), "outcomes")
-        return Response(self.taken(self.project, lambda: batch_answer(reports.report_outcomes(self.project, items))))
+        return Response(self.batch_taken(items, reports.report_outcomes))
 
 
 class UpdateOutcomeView(ReportView):
@@ -365,7 +372,7 @@ class SignalBatchView(ReportsView):
     )
     def post(self, request: Request) -> Response:
         items = items_of(self.given(), "signals")
-        return Response(self.taken(self.project, lambda: batch_answer(reports.report_signals(self.project, items))))
+        return Response(self.batch_taken(items, reports.report_signals))
 
 
 class EventsView(ReportsView):
@@ -383,7 +390,7 @@ class EventsView(ReportsView):
         body = request._request.body
         events.check_signature(self.project, request.headers.get("X-Signature", ""), body)
         read = events.read_events(body, request.headers.get("Content-Type", ""))
-        return Response(self.taken(self.project, lambda: self._ingested(read)))
+        return Response(self.taken(self.project, lambda: self._ingested(read), accepted=0, rejected=0))
 
     def _ingested(self, read: Any) -> dict[str, Any]:
         done = events.ingest(self.project, read)
