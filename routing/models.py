@@ -328,7 +328,7 @@ class FirstReport(models.Model):
             models.UniqueConstraint(fields=["project", "goal", "path", "source", "trace_id"], name="first_report_once")
         ]
         indexes = [
-            models.Index(fields=["project", "goal", "path", "source", "at"], name="first_report_by_time"),
+            models.Index(fields=["project", "goal", "at"], name="first_report_of_goal"),
             models.Index(fields=["project", "goal", "id"], name="first_report_by_id"),
         ]
 
@@ -377,7 +377,8 @@ class Decision(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "trace_id", "goal"], name="decision_once")]
-        indexes = [models.Index(fields=["project", "decided_at"], name="decision_by_time")]
+        # One for the goal's log and for retention, which goes goal by goal: each decision pays for every index.
+        indexes = [models.Index(fields=["project", "goal", "decided_at"], name="decision_of_goal")]
 
     def __str__(self) -> str:
         return f"{self.trace_id}: {self.path_id}"

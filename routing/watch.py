@@ -484,11 +484,15 @@ def end_decisions(project: Project, limit: int = BATCH) -> int:
         run(
             """
             DELETE FROM routing_decision WHERE id IN (
-                SELECT id FROM routing_decision WHERE project_id = %s AND decided_at < now() - %s * interval '1 day'
-                ORDER BY decided_at LIMIT %s FOR UPDATE SKIP LOCKED
+                SELECT old.id FROM routing_goal AS goal CROSS JOIN LATERAL (
+                    SELECT id FROM routing_decision AS taken
+                    WHERE taken.project_id = %(project)s AND taken.goal_id = goal.id
+                        AND decided_at < now() - %(days)s * interval '1 day'
+                    ORDER BY decided_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+                ) AS old WHERE goal.project_id = %(project)s LIMIT %(limit)s
             ) RETURNING id
             """,
-            [project.id, project.setting("decision_days"), limit],
+            {"project": project.id, "days": project.setting("decision_days"), "limit": limit},
         )
     )
 
@@ -513,10 +517,14 @@ def end_first_reports(project: Project, limit: int = BATCH) -> int:
         run(
             """
             DELETE FROM routing_firstreport WHERE id IN (
-                SELECT id FROM routing_firstreport WHERE project_id = %s AND at < %s LIMIT %s FOR UPDATE SKIP LOCKED
+                SELECT old.id FROM routing_goal AS goal CROSS JOIN LATERAL (
+                    SELECT id FROM routing_firstreport AS report
+                    WHERE report.project_id = %(project)s AND report.goal_id = goal.id AND at < %(before)s
+                    ORDER BY at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+                ) AS old WHERE goal.project_id = %(project)s LIMIT %(limit)s
             ) RETURNING id
             """,
-            [project.id, time.time() - FIRST_REPORTS_LAST_S - 86400, limit],
+            {"project": project.id, "before": time.time() - FIRST_REPORTS_LAST_S - 86400, "limit": limit},
         )
     )
 

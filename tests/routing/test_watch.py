@@ -331,6 +331,20 @@ def test_decisions_go_and_what_was_said_of_them_stays(project: Project) -> None:
     assert differences(project) == []
 
 
+def test_old_rows_go_goal_by_goal_and_young_ones_stay(project: Project) -> None:
+    for goal in ("a", "b"):
+        for age in (1, 100):
+            decided = decide(project, Asked(goal, models=("m",)))
+            record(project, [Observation(goal, Source.PROVIDER, decided.trace_id, success=True)])
+            moment = time.time() - age * 86400
+            Decision.objects.filter(trace_id=decided.trace_id).update(decided_at=datetime.fromtimestamp(moment, UTC))
+            FirstReport.objects.filter(trace_id=decided.trace_id).update(at=moment)
+    for end in (watch.end_decisions, watch.end_first_reports):
+        assert [end(project, limit=1) for _ in range(3)] == [1, 1, 0]
+    assert sorted(Decision.objects.values_list("goal__name", flat=True)) == ["a", "b"]
+    assert sorted(FirstReport.objects.values_list("goal__name", flat=True)) == ["a", "b"]
+
+
 def test_spans_go_and_what_calls_cost_stays(project: Project) -> None:
     """Also when more is said of the trace afterwards, and when everything is made anew."""
     record(project, [Observation("book", Source.PROVIDER, "t", model="a", success=True)])
