@@ -10,7 +10,7 @@ from routing.engine.categories import FAILURE_CATEGORIES
 from routing.engine.choice import TRIES_KEPT
 from routing.engine.evidence import Outcome, Source
 from routing.engine.executions import Tally, tally
-from routing.engine.histogram import POINTS, Decay, Histogram
+from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram
 from routing.engine.sketch import bucket_of
 from routing.models import WHOLE_GOAL
 
@@ -62,8 +62,8 @@ class StateSum:
             return
         at = one.outcome.at
         self.samples += sign
-        if self.terms.forgets_before is None or at >= self.terms.forgets_before:
-            self._count(counted.counts, at, sign)
+        forgotten = self.terms.forgets_before is not None and at < self.terms.forgets_before
+        self._count(EMPTY if forgotten else counted.counts, at, sign)
         if sign > 0:
             self.tries.append(at)
         elif at in self.tries:
