@@ -15,7 +15,8 @@ from agentloop.sql import run
 from routing.engine.categories import FAILURE_CATEGORIES
 from routing.engine.executions import executions
 from routing.engine.histogram import POINTS
-from routing.evidence import (
+from routing.models import Path
+from routing.outcomes import (
     BUCKETS_SQL,
     OUTCOME_COLUMNS,
     WORD,
@@ -27,7 +28,6 @@ from routing.evidence import (
     spent,
     write_states,
 )
-from routing.models import Path
 from routing.sums import Sums, Terms
 
 BATCH = 2000

@@ -24,8 +24,9 @@ from routing.engine.choice import Standing
 from routing.engine.explore import Bounds, Proposal, Trial, propose
 from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram, merged
 from routing.engine.rollback import Change, Move, Watched, watch
-from routing.evidence import BUCKETS_SQL, FIRST_REPORTS_LAST_S, make_paths, reckon
+from routing.evidence import make_paths
 from routing.models import Cause, ChangeDetector, Goal, Origin, Path, PathStatus, Regime
+from routing.outcomes import BUCKETS_SQL, FIRST_REPORTS_LAST_S, reckon
 from routing.paths import NewPath, note_change, renew_terms
 from routing.rebuild import differences
 from routing.standings import look
@@ -476,6 +477,7 @@ def _trial(path: Path, seen: Histogram) -> Trial | None:
 
 
 # --- old rows -------------------------------------------------------------------------------------------------
+# `= ANY(ARRAY(…))` picks a batch once; with `IN (…)` the planner may pick anew for each row, and go beyond the limit.
 
 
 def end_decisions(project: Project, limit: int = BATCH) -> int:
@@ -483,14 +485,14 @@ def end_decisions(project: Project, limit: int = BATCH) -> int:
     return len(
         run(
             """
-            DELETE FROM routing_decision WHERE id IN (
+            DELETE FROM routing_decision WHERE id = ANY(ARRAY(
                 SELECT old.id FROM routing_goal AS goal CROSS JOIN LATERAL (
                     SELECT id FROM routing_decision AS taken
                     WHERE taken.project_id = %(project)s AND taken.goal_id = goal.id
                         AND decided_at < now() - %(days)s * interval '1 day'
                     ORDER BY decided_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
                 ) AS old WHERE goal.project_id = %(project)s LIMIT %(limit)s
-            ) RETURNING id
+            )) RETURNING id
             """,
             {"project": project.id, "days": project.setting("decision_days"), "limit": limit},
         )
@@ -502,10 +504,10 @@ def end_spans(project: Project, limit: int = BATCH) -> int:
     return len(
         run(
             """
-            DELETE FROM routing_eventspan WHERE id IN (
+            DELETE FROM routing_eventspan WHERE id = ANY(ARRAY(
                 SELECT id FROM routing_eventspan WHERE project_id = %s AND received_at < now() - %s * interval '1 day'
                 ORDER BY received_at LIMIT %s FOR UPDATE SKIP LOCKED
-            ) RETURNING id
+            )) RETURNING id
             """,
             [project.id, project.setting("span_days"), limit],
         )
@@ -516,13 +518,13 @@ def end_first_reports(project: Project, limit: int = BATCH) -> int:
     return len(
         run(
             """
-            DELETE FROM routing_firstreport WHERE id IN (
+            DELETE FROM routing_firstreport WHERE id = ANY(ARRAY(
                 SELECT old.id FROM routing_goal AS goal CROSS JOIN LATERAL (
                     SELECT id FROM routing_firstreport AS report
                     WHERE report.project_id = %(project)s AND report.goal_id = goal.id AND at < %(before)s
                     ORDER BY at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
                 ) AS old WHERE goal.project_id = %(project)s LIMIT %(limit)s
-            ) RETURNING id
+            )) RETURNING id
             """,
             {"project": project.id, "before": time.time() - FIRST_REPORTS_LAST_S - 86400, "limit": limit},
         )
@@ -535,10 +537,10 @@ def merge_buckets(project: Project, limit: int = BATCH, *, now: float | None = N
     with transaction.atomic():
         rows = run(
             """
-            DELETE FROM routing_pathbucket WHERE id IN (
+            DELETE FROM routing_pathbucket WHERE id = ANY(ARRAY(
                 SELECT id FROM routing_pathbucket WHERE project_id = %s AND hours = 1 AND start < %s
                 ORDER BY start LIMIT %s FOR UPDATE SKIP LOCKED
-            ) RETURNING goal_id, path_id, pipeline_id, start, samples, successes, rated, counts, failures, cost_usd,
+            )) RETURNING goal_id, path_id, pipeline_id, start, samples, successes, rated, counts, failures, cost_usd,
                 costs, latencies::text
             """,
             [project.id, before // 24 * 24, limit],
