@@ -304,6 +304,8 @@ SPECTACULAR_SETTINGS = {
     },
     "ENUM_NAME_OVERRIDES": {
         "FailureCategory": "routing.engine.categories.FAILURE_CATEGORIES",
+        "TurnStatus": "review.models.Status",
+        "ReportStatus": "routing.serializers.ACCEPTED",
         "PathStatus": "routing.models.PathStatus",
         "RiskLevel": "routing.serializers.RISKS",
         "NoticeEvent": "agentloop.notice_api.EVENTS",

@@ -227,9 +227,13 @@ def _plans(project: Any) -> list[str]:
             {"project": project.id, "goal": goal, "now": now, "from": int(now / 3600) - 337},
         ),
         "retention: decisions": (
-            "SELECT id FROM routing_decision WHERE project_id = %s AND decided_at < now() - interval '90 days' "
-            "ORDER BY decided_at LIMIT 5000",
-            [project.id],
+            "SELECT id FROM routing_decision WHERE project_id = %s AND goal_id = %s "
+            "AND decided_at < now() - interval '90 days' ORDER BY decided_at LIMIT 5000",
+            [project.id, goal],
+        ),
+        "a goal's log": (
+            "SELECT * FROM routing_decision WHERE project_id = %s AND goal_id = %s ORDER BY decided_at DESC LIMIT 51",
+            [project.id, goal],
         ),
         "retention: spans": (
             "SELECT id FROM routing_eventspan WHERE project_id = %s AND received_at < now() - interval '90 days' "
@@ -237,8 +241,8 @@ def _plans(project: Any) -> list[str]:
             [project.id],
         ),
         "retention: first reports": (
-            "SELECT id FROM routing_firstreport WHERE project_id = %s AND at < %s LIMIT 5000",
-            [project.id, now - 15 * 86400],
+            "SELECT id FROM routing_firstreport WHERE project_id = %s AND goal_id = %s AND at < %s ORDER BY at LIMIT 5000",
+            [project.id, goal, now - 15 * 86400],
         ),
         "merging hours into days": (
             "SELECT id FROM routing_pathbucket WHERE project_id = %s AND hours = 1 AND start < %s ORDER BY start LIMIT 5000",

@@ -132,8 +132,9 @@ def _observation(
         confidence=said.confidence,
         failure_category=said.failure_category,
         attribution=said.attribution,
-        # Whoever reads the ledger can tell the unbiased sample from what was chosen for its looks.
-        metadata={"random_draw": True} if annotation.draw == "random" else None,
+        # Whoever reads the ledger can tell the unbiased sample from what was chosen for its looks. Verdicts that come
+        # from elsewhere say neither.
+        at_random=annotation.draw == "random" if annotation.draw else None,
         occurred_at=annotation.updated_at.timestamp(),
         key=f"{_ref(annotation)}:{annotation.version}:{place}",
         ref=_ref(annotation),

@@ -193,7 +193,7 @@ class VerdictFields(s.Serializer[Any]):
     correction = s.CharField(required=False, allow_blank=True, default="", trim_whitespace=False, max_length=TEXT_LIMIT)
     root_cause = s.ChoiceField(RootCause.choices, required=False, allow_blank=True, allow_null=True, default="")
     failure_category = s.ChoiceField(
-        FailureCategory.choices, required=False, allow_blank=True, allow_null=True, default=""
+        FailureCategory.values, required=False, allow_blank=True, allow_null=True, default=""
     )
     tags = s.ListField(child=s.CharField(max_length=100), required=False, allow_null=True, default=list, max_length=64)
     comment = s.CharField(

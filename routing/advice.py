@@ -382,7 +382,7 @@ def trace_report(project: Project, trace: str) -> dict[str, Any] | None:
     evidence = _rows(
         """
         SELECT key, goal.name AS goal, path_id, source, success, score, confidence, failure_category, attribution,
-            reason, raw_evidence, metadata, occurred_at, decided_at, pipeline_id, withdraws, recorded_at
+            reason, raw_evidence, metadata, occurred_at, decided_at, pipeline_id, withdraws, at_random, recorded_at
         FROM routing_ledgerrow AS row JOIN routing_goal AS goal ON goal.id = row.goal_id
         WHERE row.project_id = %s AND trace_id = %s ORDER BY row.occurred_at, row.id
         """,

@@ -21,7 +21,7 @@ from routing import serializers as s
 from routing.engine.choice import Risk
 from routing.errors import BadField, TraceNotFound
 from routing.evidence import MAX_BATCH
-from routing.models import NAME_LIMIT, TRACE_LIMIT, Goal, Path, PathChange, PathStatus, Regime
+from routing.models import NAME_LIMIT, TRACE_LIMIT, Cause, Goal, Path, PathChange, PathStatus, Regime
 from routing.quota import SET_ASIDE, is_within_quota
 from routing.reports import flag_of, goal_of, number_of, object_of, seconds_of, snake, text_of
 from routing.standings import WINDOW_HOURS
@@ -287,8 +287,15 @@ class ReportsView(RoutingView):
 
     rate_limited = False
 
-    def taken(self, project: Project, take: Callable[[], Any]) -> dict[str, Any]:
-        return take() if is_within_quota(project) else SET_ASIDE
+    def taken(self, project: Project, take: Callable[[], Any], **counts: Any) -> dict[str, Any]:
+        """`counts`: what clients read of a batch's answer, whatever became of it."""
+        return take() if is_within_quota(project) else {**SET_ASIDE, **counts}
+
+    def batch_taken(self, items: list[Any], report: Callable[[Project, list[Any]], Any]) -> dict[str, Any]:
+        aside = [{"status": SET_ASIDE["status"]}] * len(items)
+        return self.taken(
+            self.project, lambda: batch_answer(report(self.project, items)), accepted=0, rejected=0, results=aside
+        )
 
 
 class ReportView(ReportsView, HotView):
@@ -325,7 +332,7 @@ class OutcomesView(ReportsView):
     )
     def post(self, request: Request) -> Response:
         items = items_of(self.given(), "outcomes")
-        return Response(self.taken(self.project, lambda: batch_answer(reports.report_outcomes(self.project, items))))
+        return Response(self.batch_taken(items, reports.report_outcomes))
 
 
 class UpdateOutcomeView(ReportView):
@@ -365,7 +372,7 @@ class SignalBatchView(ReportsView):
     )
     def post(self, request: Request) -> Response:
         items = items_of(self.given(), "signals")
-        return Response(self.taken(self.project, lambda: batch_answer(reports.report_signals(self.project, items))))
+        return Response(self.batch_taken(items, reports.report_signals))
 
 
 class EventsView(ReportsView):
@@ -383,7 +390,7 @@ class EventsView(ReportsView):
         body = request._request.body
         events.check_signature(self.project, request.headers.get("X-Signature", ""), body)
         read = events.read_events(body, request.headers.get("Content-Type", ""))
-        return Response(self.taken(self.project, lambda: self._ingested(read)))
+        return Response(self.taken(self.project, lambda: self._ingested(read), accepted=0, rejected=0))
 
     def _ingested(self, read: Any) -> dict[str, Any]:
         done = events.ingest(self.project, read)
@@ -511,7 +518,7 @@ class ChangesView(RoutingView):
             "goal": one.goal.name,
             "path_id": one.path.shown_id,
             "model_id": one.path.model,
-            "reason": "its own outcomes changed" if one.cause == "changed" else "the goal's leader fell",
+            "reason": Cause(one.cause).label,
             "figures": {**one.figures, "since": datetime.fromtimestamp(one.since, UTC)},
             "actor": "system",
             "at": one.opened_at,

@@ -25,7 +25,6 @@ DAYS = 14
 STEP = timedelta(days=1)
 # Each holds a lock until its transaction ends.
 SPANS_AT_ONCE = 1000
-RANDOM_DRAW = {"random_draw": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +276,7 @@ def _evidence(one: Execution, way: _Way, task: _Task, rng: Random, until: dateti
     random_draw = rng.random() < 0.05
     if random_draw or rng.random() < (0.2 if not reported else 0.03):
         verdict = _said(one, Source.REVIEW, one.success, category, rng.uniform(1, 9), 1.0 if one.success else 0.0)
-        rows.append(replace(verdict, metadata=RANDOM_DRAW if random_draw else None))
+        rows.append(replace(verdict, at_random=random_draw))
     return [row for row in rows if (row.occurred_at or 0) <= until.timestamp()]
 
 

@@ -19,8 +19,9 @@ from agentloop.models import Project
 from agentloop.parsing import read_json
 from agentloop.sql import run, with_retries
 from routing.errors import BadField, BadSignature
-from routing.evidence import lock_traces, recost
+from routing.evidence import lock_traces
 from routing.models import NAME_LIMIT, TRACE_LIMIT
+from routing.outcomes import recost
 from routing.prices import lookup
 from routing.reports import moment_of, number_of, text_of
 

@@ -9,7 +9,7 @@ trace wait for each other at an advisory lock, taken in order; states and bucket
 import hashlib
 import math
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -24,22 +24,15 @@ from agentloop.models import Project
 from agentloop.parsing import clean, clean_text
 from agentloop.sql import run, with_retries
 from routing.engine.categories import FAILURE_CATEGORIES
-from routing.engine.choice import TRIES_KEPT
-from routing.engine.evidence import Evidence, Source
-from routing.engine.executions import Execution, Said, executions
-from routing.engine.histogram import POINTS
+from routing.engine.evidence import Source
 from routing.engine.identity import canonical, path_identity
 from routing.errors import UnknownFailureCategory
 from routing.models import NAME_LIMIT, TRACE_LIMIT, Origin, goal_id, path_key
-from routing.sums import Counted, StateKey, Sums, Terms, outcome_of
+from routing.outcomes import OUTCOME_COLUMNS, TERMS, WORD, Ledger, Pair, apply, correct, ledger_of, loaded
 
 MAX_BATCH = 500
 MAX_TEXT = 500
 MAX_METADATA, MAX_METADATA_TEXT = 50, 100
-# Older ones tell the watch nothing, and are deleted.
-FIRST_REPORTS_LAST_S = 14 * 86400
-Pair = tuple[UUID, str]
-Costs = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +63,7 @@ class Observation:
     key: str = ""
     ref: str = ""
     withdraws: str | None = None
+    at_random: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +169,16 @@ def blank_texts(project: Project, traces: Sequence[str]) -> int:
 def sum_up_anew(project: Project, traces: Sequence[str]) -> None:
     """Makes the outcomes of traces anew from their ledger, by the order of sources as the project has it now."""
 
-    def correct() -> None:
+    def sum_up() -> None:
         with transaction.atomic(savepoint=False):
             lock_traces(project, traces)
             pairs = run(
                 "SELECT DISTINCT goal_id, trace_id FROM routing_ledgerrow WHERE project_id = %s AND trace_id = ANY(%s)",
                 [project.id, list(traces)],
             )
-            _apply(project, _correct(project, pairs, _append(project, [], pairs)))
+            apply(project, correct(project, pairs, _append(project, [], pairs)))
 
-    with_retries(correct)
+    with_retries(sum_up)
 
 
 # --- reading what came in -------------------------------------------------------------------------------------
@@ -220,6 +214,7 @@ def _prepared(project: Project, row: Observation, mask: Mask | None, now: float)
         "occurred_at": at if at is not None and math.isfinite(at) and at <= now else now,
         "pipeline_id": clean_text(row.pipeline_id or "")[:NAME_LIMIT],
         "withdraws": row.withdraws,
+        "at_random": row.at_random,
         "model": clean_text(row.model)[:NAME_LIMIT] if row.model else None,
         "tools": [clean_text(tool)[:NAME_LIMIT] for tool in row.tools],
         "params": row.params,
@@ -265,7 +260,7 @@ def _record(project: Project, rows: Sequence[dict[str, Any]]) -> list[Recorded]:
         known.make_missing(project)
         pairs = sorted({(row["goal_id"], row["trace_id"]) for row in rows})
         ledger = _append(project, rows, pairs)
-        _apply(project, _correct(project, pairs, ledger))
+        apply(project, correct(project, pairs, ledger))
     return [Recorded(row["trace_id"], row["key"], row["key"] in ledger.added) for row in rows]
 
 
@@ -326,13 +321,6 @@ def _look_up(project: Project, rows: Sequence[Mapping[str, Any]]) -> _Known:
         {UUID(path["id"]): _typed(path) for path in loaded(paths)},
         {(UUID(one["goal_id"]), one["trace_id"]): _typed(one) for one in loaded(decisions)},
     )
-
-
-def loaded(value: Any) -> list[Any]:
-    """A JSON column, whichever way the connection hands it over."""
-    if value is None:
-        return []
-    return orjson.loads(value) if isinstance(value, str | bytes) else value
 
 
 def _typed(row: dict[str, Any]) -> dict[str, Any]:
@@ -455,16 +443,8 @@ LEDGER = {
     "decided_path_id": "uuid",
     "pipeline_id": "text",
     "withdraws": "text",
+    "at_random": "boolean",
 }
-# What the outcome is made of.
-WORD = (
-    "goal_id, trace_id, path_id, key, source, success, score, confidence, failure_category, attribution, occurred_at, "
-    "decided_at, decided_path_id, pipeline_id, withdraws"
-)
-OUTCOME_COLUMNS = (
-    "id, goal_id, trace_id, path_id, pipeline_id, success, score, confidence, attribution, failure_category, source, "
-    "at, cost_usd, latency_ms"
-)
 _NAMES = ", ".join(LEDGER)
 _RECORD = ", ".join(f"{name} {kind}" for name, kind in LEDGER.items())
 
@@ -483,26 +463,14 @@ SELECT
         SELECT {WORD} FROM routing_ledgerrow JOIN pair USING (trace_id, goal_id) WHERE project_id = %(project)s
     ) AS word),
     (SELECT json_agg(outcome) FROM outcome),
-    (SELECT json_agg(json_build_array(id, model, terms, since, half_life_s, landmark)) FROM routing_path
+    (SELECT json_agg(json_build_array(id, model, {TERMS})) FROM routing_path
         WHERE id = ANY(%(paths)s::uuid[]) OR id IN (SELECT path_id FROM outcome)),
     (SELECT json_agg(json_build_array(trace_id, model, cost_usd, latency_ms)) FROM routing_eventspan
         WHERE project_id = %(project)s AND trace_id IN (SELECT trace_id FROM pair) AND model <> '')
 """
 
 
-@dataclass(slots=True)
-class _Ledger:
-    """The traces as they stand now, and their outcomes as they were."""
-
-    said: dict[Pair, list[Said[UUID]]]
-    added: set[str]
-    outcomes: dict[Pair, dict[UUID | None, dict[str, Any]]]
-    terms: dict[UUID, Terms]
-    models: dict[UUID, str]
-    spans: dict[tuple[str, str], list[Costs]]
-
-
-def _append(project: Project, rows: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> _Ledger:
+def _append(project: Project, rows: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> Ledger:
     paths = {row["path_id"] for row in rows} | {row["decided_path_id"] for row in rows}
     given = [{name: row[name] for name in LEDGER} for row in rows]
     [answer] = run(
@@ -514,371 +482,22 @@ def _append(project: Project, rows: Sequence[Mapping[str, Any]], pairs: Sequence
             "paths": sorted(path for path in paths if path),
         },
     )
-    return _ledger_of(*answer)
+    return ledger_of(*answer)
 
 
 def _pairs_json(pairs: Iterable[Pair]) -> str:
     return orjson.dumps([{"goal_id": goal, "trace_id": trace} for goal, trace in pairs]).decode()
 
 
-def _ledger_of(added: Any, words: Any, outcomes: Any, paths: Any, spans: Any) -> _Ledger:
-    fresh = loaded(added)
-    found = _Ledger({}, {row["key"] for row in fresh}, {}, {}, {}, {})
-    for row in (*loaded(words), *fresh):
-        found.said.setdefault((UUID(row["goal_id"]), row["trace_id"]), []).append(said_of(row))
-    for row in loaded(outcomes):
-        of_pair = found.outcomes.setdefault((UUID(row["goal_id"]), row["trace_id"]), {})
-        of_pair[UUID(row["path_id"]) if row["path_id"] else None] = row
-    for path, model, *terms in loaded(paths):
-        found.models[UUID(path)], found.terms[UUID(path)] = model, Terms(*terms)
-    for trace, model, cost, latency in loaded(spans):
-        found.spans.setdefault((trace, model), []).append((cost, latency))
-    return found
-
-
-def said_of(row: Mapping[str, Any]) -> Said[UUID]:
-    """A ledger row in the engine's words."""
-    return Said(
-        Evidence(
-            key=row["key"],
-            source=Source(row["source"]),
-            occurred_at=row["occurred_at"],
-            success=row["success"],
-            score=row["score"],
-            confidence=row["confidence"],
-            failure_category=row["failure_category"],
-            attribution=row["attribution"],
-            decided_at=row["decided_at"],
-            withdraws=row["withdraws"],
-        ),
-        UUID(str(row["path_id"])) if row["path_id"] else None,
-        UUID(str(row["decided_path_id"])) if row["decided_path_id"] else None,
-        row["pipeline_id"],
-    )
-
-
-def ladder_of(project: Project) -> tuple[Source, ...]:
-    return tuple(Source(name) for name in project.setting("authority"))
-
-
-def counted(execution: Execution, costs: Costs) -> Counted:
-    """An execution as it is counted and stored: without its words."""
-    return Counted(replace(execution.outcome, reason=None), execution.pipeline, *costs)
-
-
-def spent(calls: Collection[Costs], before: Counted | None = None) -> Costs:
-    """What the calls of one execution cost and took together, in an order-free sum. Where none is there what was
-    known before stands: retention ends spans, not what they cost."""
-    if not calls:
-        return (before.cost_usd, before.latency_ms) if before else (None, None)
-    costs, latencies = [], []
-    for cost, latency in calls:
-        if cost is not None:
-            costs.append(cost)
-        if latency is not None:
-            latencies.append(latency)
-    return (math.fsum(costs) if costs else None, math.fsum(latencies) if latencies else None)
-
-
-@dataclass(slots=True)
-class _Correction:
-    """What is to be written: outcomes that changed or went, first reports, and the sums' differences."""
-
-    outcomes: list[dict[str, Any]] = field(default_factory=list)
-    gone: list[int] = field(default_factory=list)
-    firsts: list[dict[str, Any]] = field(default_factory=list)
-    sums: Sums = field(default_factory=Sums)
-
-
-def _correct(project: Project, pairs: Iterable[Pair], ledger: _Ledger) -> _Correction:
-    done = _Correction()
-    ladder = ladder_of(project)
-    for pair in pairs:
-        goal, trace = pair
-        before = ledger.outcomes.get(pair, {})
-        now = executions(ledger.said.get(pair, []), ladder)
-        for path in {*before, *now}:
-            old = outcome_of(before[path]) if path in before else None
-            new = None
-            if path in now:
-                model = ledger.models.get(path) if path else None
-                calls = ledger.spans.get((trace, model), []) if model is not None else []
-                new = counted(now[path], spent(calls, old))
-                if new != old:
-                    done.outcomes.append(outcome_row(goal, trace, path, new))
-                if path is not None:
-                    done.firsts += _first_rows(goal, trace, path, now[path])
-            else:
-                done.gone.append(before[path]["id"])
-            terms = ledger.terms.get(path, Terms()) if path else Terms()
-            done.sums.correct(goal, path, terms, old, new)
-    return done
-
-
-def outcome_row(goal: UUID, trace: str, path: UUID | None, one: Counted) -> dict[str, Any]:
-    said = one.outcome
-    return {
-        "goal_id": goal,
-        "trace_id": trace,
-        "path_id": path,
-        "pipeline_id": one.pipeline,
-        "success": said.success,
-        "score": said.score,
-        "confidence": said.confidence,
-        "attribution": said.attribution,
-        "failure_category": said.failure_category,
-        "source": said.source.value if said.source else "",
-        "at": said.at,
-        "cost_usd": one.cost_usd,
-        "latency_ms": one.latency_ms,
-    }
-
-
-def _first_rows(goal: UUID, trace: str, path: UUID, one: Execution) -> list[dict[str, Any]]:
-    return [
-        {
-            "goal_id": goal,
-            "trace_id": trace,
-            "path_id": path,
-            "source": source.value,
-            "value": first.value,
-            "weight": first.weight,
-            "at": one.outcome.at,
-        }
-        for source, first in sorted(one.firsts.items())
-        if one.outcome.at > time.time() - FIRST_REPORTS_LAST_S
-    ]
-
-
-def _sum(name: str, size: int) -> str:
-    """`name` element by element, the state's and the new part's."""
-    parts = ", ".join(f"kept.{name}[{place}] + excluded.{name}[{place}]" for place in range(1, size + 1))
-    return f"ARRAY[{parts}]"
-
-
-def _decayed(name: str) -> str:
-    return (
-        f"CASE WHEN excluded.{name} IS NULL THEN kept.{name} WHEN kept.{name} IS NULL THEN excluded.{name} "
-        f"ELSE {_sum(name, len(POINTS))} END"
-    )
-
-
-_OUTCOME_RECORD = (
-    "goal_id uuid, trace_id text, path_id uuid, pipeline_id text, success boolean, score float8, confidence float8, "
-    "attribution float8, failure_category text, source text, at float8, cost_usd float8, latency_ms float8"
-)
-_OUTCOME_NAMES = ", ".join(part.split()[0] for part in _OUTCOME_RECORD.split(", "))
-_STATE_RECORD = (
-    "goal_id uuid, path_id uuid, pipeline_id text, terms int, own float8[], earlier float8[], own_decayed float8[], "
-    "earlier_decayed float8[], samples bigint, tries float8[]"
-)
-_STATE_NAMES = ", ".join(part.split()[0] for part in _STATE_RECORD.split(", "))
-_BUCKET_RECORD = (
-    "goal_id uuid, path_id uuid, pipeline_id text, start int, samples bigint, successes float8, rated float8, "
-    "counts float8[], failures float8[], cost_usd float8, costs bigint, latencies jsonb"
-)
-_BUCKET_NAMES = ", ".join(part.split()[0] for part in _BUCKET_RECORD.split(", "))
-
-STATES_SQL = f"""
-    INSERT INTO routing_pathstate AS kept (project_id, version, updated_at, {_STATE_NAMES})
-    SELECT %(project)s, 1, now(), {_STATE_NAMES} FROM json_to_recordset(%(states)s::json) AS given({_STATE_RECORD})
-    ORDER BY path_id, pipeline_id
-    ON CONFLICT (project_id, path_id, pipeline_id) DO UPDATE SET
-        version = kept.version + 1, updated_at = now(), samples = kept.samples + excluded.samples,
-        own = {_sum("own", len(POINTS))}, earlier = {_sum("earlier", len(POINTS))},
-        own_decayed = {_decayed("own_decayed")}, earlier_decayed = {_decayed("earlier_decayed")},
-        tries = CASE WHEN cardinality(excluded.tries) = 0 THEN kept.tries ELSE ARRAY(
-            SELECT try FROM unnest(kept.tries || excluded.tries) AS try ORDER BY try DESC LIMIT {TRIES_KEPT}) END
-    WHERE kept.terms = excluded.terms
-    RETURNING kept.goal_id, kept.path_id, kept.pipeline_id
-"""
-BUCKETS_SQL = f"""
-    INSERT INTO routing_pathbucket AS kept (project_id, hours, {_BUCKET_NAMES})
-    SELECT %(project)s, %(hours)s, {_BUCKET_NAMES} FROM json_to_recordset(%(buckets)s::json) AS given({_BUCKET_RECORD})
-    ORDER BY path_id, pipeline_id, start
-    ON CONFLICT (project_id, goal_id, pipeline_id, path_id, start, hours) DO UPDATE SET
-        samples = kept.samples + excluded.samples, successes = kept.successes + excluded.successes,
-        rated = kept.rated + excluded.rated, counts = {_sum("counts", len(POINTS))},
-        failures = {_sum("failures", len(FAILURE_CATEGORIES))},
-        cost_usd = kept.cost_usd + excluded.cost_usd, costs = kept.costs + excluded.costs,
-        latencies = CASE WHEN excluded.latencies = '{{}}' THEN kept.latencies ELSE coalesce((
-            SELECT jsonb_object_agg(place, count) FROM (
-                SELECT place, sum(count::bigint) AS count FROM (
-                    SELECT * FROM jsonb_each_text(kept.latencies) AS one(place, count)
-                    UNION ALL SELECT * FROM jsonb_each_text(excluded.latencies) AS other(place, count)
-                ) AS both_parts GROUP BY place HAVING sum(count::bigint) <> 0
-            ) AS summed), '{{}}') END
-"""
-APPLY_SQL = f"""
-WITH outcomes AS (
-    INSERT INTO routing_outcome AS kept (project_id, {_OUTCOME_NAMES})
-    SELECT %(project)s, {_OUTCOME_NAMES} FROM json_to_recordset(%(outcomes)s::json) AS given({_OUTCOME_RECORD})
-    ORDER BY trace_id, goal_id, path_id
-    ON CONFLICT (project_id, trace_id, goal_id, path_id) DO UPDATE SET
-        pipeline_id = excluded.pipeline_id, success = excluded.success, score = excluded.score,
-        confidence = excluded.confidence, attribution = excluded.attribution,
-        failure_category = excluded.failure_category, source = excluded.source, at = excluded.at,
-        cost_usd = excluded.cost_usd, latency_ms = excluded.latency_ms
-), gone AS (DELETE FROM routing_outcome WHERE id = ANY(%(gone)s::bigint[])),
-firsts AS (
-    INSERT INTO routing_firstreport (project_id, recorded_at, goal_id, path_id, trace_id, source, value, weight, at)
-    SELECT %(project)s, now(), goal_id, path_id, trace_id, source, value, weight, at
-    FROM json_to_recordset(%(firsts)s::json) AS given(
-        goal_id uuid, path_id uuid, trace_id text, source text, value float8, weight float8, at float8)
-    ORDER BY goal_id, path_id, source, trace_id ON CONFLICT DO NOTHING
-), buckets AS ({BUCKETS_SQL}), states AS ({STATES_SQL})
-SELECT goal_id, path_id, pipeline_id FROM states
-"""
-
-
-def _apply(project: Project, done: _Correction) -> None:
-    """Writes a correction. A state whose terms changed since they were read is reckoned anew instead."""
-    done.sums.drop_nothings()
-    if not (done.outcomes or done.gone or done.firsts or done.sums.buckets):
-        return
-    written = run(
-        APPLY_SQL,
-        {
-            "project": project.id,
-            "outcomes": orjson.dumps(done.outcomes).decode(),
-            "gone": done.gone,
-            "firsts": orjson.dumps(done.firsts).decode(),
-            "states": orjson.dumps(done.sums.state_rows()).decode(),
-            "buckets": orjson.dumps(done.sums.bucket_rows()).decode(),
-            "hours": 1,
-        },
-    )
-    left = set(done.sums.states) - set(written)
-    if left:
-        reckon(project, sorted({path for _, path, _ in left}))
-    went = [key for key, total in done.sums.states.items() if total.tries_went and key not in left]
-    if went:
-        _look_up_tries(project, sorted(went))
-
-
-def _look_up_tries(project: Project, keys: Sequence[StateKey]) -> None:
-    """The latest tries of states that lost one; their rows are this transaction's already."""
-    given = [{"goal_id": goal, "path_id": path, "pipeline_id": pipeline} for goal, path, pipeline in keys]
-    run(
-        f"""
-        UPDATE routing_pathstate AS state SET tries = ARRAY(
-            SELECT at FROM routing_outcome AS outcome
-            WHERE outcome.project_id = state.project_id AND outcome.goal_id = state.goal_id
-                AND outcome.path_id = state.path_id
-                AND (outcome.pipeline_id = state.pipeline_id OR state.pipeline_id = '')
-                AND outcome.attribution > 0 AND (outcome.success IS NOT NULL OR outcome.score IS NOT NULL)
-            ORDER BY at DESC LIMIT {TRIES_KEPT})
-        FROM json_to_recordset(%s::json) AS given(goal_id uuid, path_id uuid, pipeline_id text)
-        WHERE state.project_id = %s AND state.path_id = given.path_id
-            AND state.pipeline_id = given.pipeline_id
-        """,
-        [orjson.dumps(given).decode(), project.id],
-    )
-
-
-def reckon(project: Project, paths: Sequence[UUID]) -> None:
-    """Makes the states of paths anew from their outcomes, by the paths' terms as they are now.
-
-    Locks the paths and their states in order, and only then reads: a writer that is under way either has added to
-    a state, and is waited for, or finds that the terms have changed and comes here itself.
-    """
-    with transaction.atomic():
-        locked = run(
-            """
-            SELECT id, goal_id, terms, since, half_life_s, landmark FROM routing_path
-            WHERE project_id = %s AND id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
-            """,
-            [project.id, list(paths)],
-        )
-        run(
-            "SELECT 1 FROM routing_pathstate WHERE project_id = %s AND path_id = ANY(%s) "
-            "ORDER BY path_id, pipeline_id FOR UPDATE",
-            [project.id, list(paths)],
-        )
-        for path, goal, *terms in locked:
-            _reckon_path(project, goal, path, Terms(*terms))
-
-
-def _reckon_path(project: Project, goal: UUID, path: UUID, terms: Terms) -> None:
-    sums = Sums()
-    columns = OUTCOME_COLUMNS.split(", ")
-    for row in run(
-        f"SELECT {OUTCOME_COLUMNS} FROM routing_outcome WHERE project_id = %s AND goal_id = %s AND path_id = %s",
-        [project.id, goal, path],
-    ):
-        sums.correct(goal, path, terms, None, outcome_of(dict(zip(columns, row, strict=True))))
-    write_states(project, sums, [path])
-
-
-def write_states(project: Project, sums: Sums, paths: Sequence[UUID]) -> None:
-    """Puts states in the place of those there are, with a version beyond theirs: a client compares by it.
-
-    A state without outcomes stays as an empty row, so that its version goes on."""
-    run(
-        f"""
-        INSERT INTO routing_pathstate AS kept (project_id, version, updated_at, {_STATE_NAMES})
-        SELECT %(project)s, 1, now(), {_STATE_NAMES} FROM json_to_recordset(%(states)s::json) AS given({_STATE_RECORD})
-        ORDER BY path_id, pipeline_id
-        ON CONFLICT (project_id, path_id, pipeline_id) DO UPDATE SET
-            version = kept.version + 1, updated_at = now(),
-            {", ".join(f"{name} = excluded.{name}" for name in _STATE_NAMES.split(", ")[3:])}
-        """,
-        {"project": project.id, "states": orjson.dumps(sums.state_rows()).decode()},
-    )
-    given = [{"path_id": path, "pipeline_id": pipeline} for _, path, pipeline in sums.states]
-    zeros = "array_fill(0::float8, ARRAY[11])"
-    run(
-        f"""
-        UPDATE routing_pathstate AS state SET version = version + 1, own = {zeros}, earlier = {zeros},
-            own_decayed = NULL, earlier_decayed = NULL, samples = 0, tries = '{{}}',
-            terms = (SELECT terms FROM routing_path WHERE id = state.path_id)
-        WHERE project_id = %s AND path_id = ANY(%s) AND (path_id, pipeline_id) NOT IN (
-            SELECT path_id, pipeline_id FROM json_to_recordset(%s::json) AS given(path_id uuid, pipeline_id text))
-        """,
-        [project.id, list(paths), orjson.dumps(given).decode()],
-    )
-
-
-# --- costs ----------------------------------------------------------------------------------------------------
-
 LOCK_SQL = """
 WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(number) FROM unnest(%(locks)s::bigint[]) AS number)
 SELECT count(*) FROM locked
-"""
-COSTS_SQL = f"""
-WITH outcome AS (
-    SELECT {OUTCOME_COLUMNS} FROM routing_outcome WHERE project_id = %(project)s AND trace_id = ANY(%(traces)s::text[])
-)
-SELECT NULL::json, NULL::json,
-    (SELECT json_agg(outcome) FROM outcome),
-    (SELECT json_agg(json_build_array(id, model, terms, since, half_life_s, landmark)) FROM routing_path
-        WHERE id IN (SELECT path_id FROM outcome)),
-    (SELECT json_agg(json_build_array(trace_id, model, cost_usd, latency_ms)) FROM routing_eventspan
-        WHERE project_id = %(project)s AND trace_id = ANY(%(traces)s::text[]) AND model <> '')
 """
 
 
 def lock_traces(project: Project, traces: Iterable[str]) -> None:
     """Makes writers of these traces wait for the end of the caller's transaction."""
     run(LOCK_SQL, {"locks": sorted({lock_number(project, trace) for trace in traces})})
-
-
-def recost(project: Project, traces: Sequence[str]) -> None:
-    """Gives the outcomes of locked traces what their calls cost and took, as the spans say now."""
-    [answer] = run(COSTS_SQL, {"project": project.id, "traces": list(traces)})
-    ledger = _ledger_of(*answer)
-    done = _Correction()
-    for (goal, trace), of_pair in ledger.outcomes.items():
-        for path, row in of_pair.items():
-            if path is None:
-                continue
-            old = outcome_of(row)
-            cost, latency = spent(ledger.spans.get((trace, ledger.models[path]), []), old)
-            new = replace(old, cost_usd=cost, latency_ms=latency)
-            if new != old:
-                done.outcomes.append(outcome_row(goal, trace, path, new))
-                done.sums.correct(goal, path, ledger.terms[path], old, new)
-    _apply(project, done)
 
 
 def own_trace() -> str:

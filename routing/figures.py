@@ -18,7 +18,7 @@ from routing.engine.choice import Standing
 from routing.engine.histogram import EMPTY, Histogram, contribution
 from routing.engine.insights import Window, goal_insight
 from routing.engine.posterior import believe
-from routing.models import WHOLE_GOAL, EvidenceSource, Goal, PathChange, Regime, goal_id
+from routing.models import WHOLE_GOAL, Cause, EvidenceSource, Goal, PathChange, Regime, goal_id
 from routing.standings import WINDOW_HOURS, GoalView, PathView, chances_of, look
 from routing.sums import HOUR
 
@@ -323,16 +323,13 @@ class Event:
     since: float | None = None
 
 
-_REGIME_REASONS = {"changed": "its own outcomes changed", "shaken": "the goal's leader fell"}
-
-
 def changes_of(project: Project, goal: Goal) -> list[Event]:
     """Changes and regimes, the newest first. Two queries."""
     changes = PathChange.objects.filter(project=project, goal=goal).order_by("-id")[:MOST_CHANGES]
     regimes = Regime.objects.filter(project=project, goal=goal).order_by("-id")[:MOST_CHANGES]
     found = [Event(one.change, one.path_id, one.reason, one.figures, one.actor, one.at) for one in changes]
     found += [
-        Event(one.cause, one.path_id, _REGIME_REASONS[one.cause], one.figures, "system", one.opened_at, one.since)
+        Event(one.cause, one.path_id, Cause(one.cause).label, one.figures, "system", one.opened_at, one.since)
         for one in regimes
     ]
     return sorted(found, key=lambda one: one.at, reverse=True)
@@ -382,7 +379,7 @@ _STANDS = """
 _JUDGED_SQL = f"""
 WITH said AS (
     SELECT DISTINCT ON (row.trace_id, row.path_id) row.trace_id, row.path_id, {_WORD.format("row")} AS good,
-        coalesce(row.metadata @> '{{"random_draw": true}}', false) AS at_random
+        coalesce(row.at_random, false) AS at_random
     FROM routing_ledgerrow AS row
     WHERE row.project_id = %(project)s AND row.goal_id = %(goal)s AND row.source = 'review'
         AND row.occurred_at >= %(since)s AND {_WORD.format("row")} IS NOT NULL AND {_STANDS.format("row")}

@@ -140,6 +140,8 @@ class Path(models.Model):
     shaken_by = models.UUIDField(null=True)
     half_life_s = models.FloatField(null=True)
     landmark = models.FloatField(null=True)
+    # When the probe began by which the path recovered: of what came before, nothing counts for choosing or against it.
+    forgets_before = models.FloatField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = PathQuerySet.as_manager()
@@ -194,6 +196,8 @@ class LedgerRow(models.Model):
     decided_path_id = models.UUIDField(null=True)
     pipeline_id = models.TextField(blank=True, default="")
     withdraws = models.TextField(null=True)
+    # Of a review: whether chance chose what was reviewed. Null where nobody can tell.
+    at_random = models.BooleanField(null=True)
     recorded_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -324,7 +328,7 @@ class FirstReport(models.Model):
             models.UniqueConstraint(fields=["project", "goal", "path", "source", "trace_id"], name="first_report_once")
         ]
         indexes = [
-            models.Index(fields=["project", "goal", "path", "source", "at"], name="first_report_by_time"),
+            models.Index(fields=["project", "goal", "at"], name="first_report_of_goal"),
             models.Index(fields=["project", "goal", "id"], name="first_report_by_id"),
         ]
 
@@ -373,7 +377,8 @@ class Decision(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "trace_id", "goal"], name="decision_once")]
-        indexes = [models.Index(fields=["project", "decided_at"], name="decision_by_time")]
+        # One for the goal's log and for retention, which goes goal by goal: each decision pays for every index.
+        indexes = [models.Index(fields=["project", "goal", "decided_at"], name="decision_of_goal")]
 
     def __str__(self) -> str:
         return f"{self.trace_id}: {self.path_id}"
@@ -399,6 +404,14 @@ class PathChange(models.Model):
         return f"{self.change} {self.path_id}"
 
 
+class Cause(models.TextChoices):
+    """What opened a regime, and the reason in words."""
+
+    CHANGED = "changed", "its own outcomes changed"
+    SHAKEN = "shaken", "the goal's leader fell"
+    RECOVERED = "recovered", "it recovered: its evidence begins with the probe"
+
+
 class Regime(models.Model):
     """From when on a path's evidence counts for choosing, and the figures that opened it."""
 
@@ -407,7 +420,7 @@ class Regime(models.Model):
     goal = _loose(Goal)
     path = _loose(Path)
     since = models.FloatField()
-    cause = models.CharField(max_length=10)
+    cause = models.CharField(max_length=10, choices=Cause)
     figures = models.JSONField(default=dict)
     opened_at = models.DateTimeField(default=timezone.now)
 

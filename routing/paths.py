@@ -14,8 +14,9 @@ from agentloop.models import Project
 from agentloop.sql import run
 from routing.engine.identity import path_identity
 from routing.errors import BadField, GoalNotFound, PathNotFound
-from routing.evidence import make_goals, make_paths, reckon
+from routing.evidence import make_goals, make_paths
 from routing.models import NAME_LIMIT, Goal, Mode, Origin, Path, PathChange, PathStatus, goal_id, path_key
+from routing.outcomes import reckon
 from routing.standings import CONFIG, DEFAULTS
 
 MAX_PATHS = 1000

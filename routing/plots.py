@@ -411,7 +411,11 @@ def told(events: Iterable[Event], names: Mapping[UUID, PathName]) -> list[Told]:
     ]
 
 
-_OTHER_WORDS = {"shaken": "Shaken by the leader's fall", "propose": "Proposed by auto-explore"}
+_OTHER_WORDS = {
+    "shaken": "Shaken by the leader's fall",
+    "recovered": "Begins anew",
+    "propose": "Proposed by auto-explore",
+}
 
 
 def _figure(value: Any) -> str:

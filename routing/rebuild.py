@@ -15,7 +15,8 @@ from agentloop.sql import run
 from routing.engine.categories import FAILURE_CATEGORIES
 from routing.engine.executions import executions
 from routing.engine.histogram import POINTS
-from routing.evidence import (
+from routing.models import Path
+from routing.outcomes import (
     BUCKETS_SQL,
     OUTCOME_COLUMNS,
     WORD,
@@ -27,7 +28,6 @@ from routing.evidence import (
     spent,
     write_states,
 )
-from routing.models import Path
 from routing.sums import Sums, Terms
 
 BATCH = 2000
@@ -48,7 +48,10 @@ def reckoned(project: Project, goals: list[UUID] | None = None) -> Whole:
     retention has ended the spans, from what is kept of their cost and time."""
     whole, ladder = Whole(), ladder_of(project)
     paths = {path.id: path for path in Path.objects.filter(project=project)}
-    terms = {key: Terms(path.terms, path.since, path.half_life_s, path.landmark) for key, path in paths.items()}
+    terms = {
+        key: Terms(path.terms, path.since, path.half_life_s, path.landmark, path.forgets_before)
+        for key, path in paths.items()
+    }
     spans, kept = _spans(project), _kept_costs(project, goals)
     for (trace, goal), rows in groupby(_ledger(project, goals), key=lambda row: (row["trace_id"], row["goal_id"])):
         for path, one in executions(map(said_of, rows), ladder).items():

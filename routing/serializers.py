@@ -67,15 +67,27 @@ class DecisionsIn(s.Serializer[Any]):
     decisions = DecisionIn(many=True)
 
 
+# An answer beyond the project's quota of reports says no more than that: the rest can't be required of it.
+ACCEPTED = ["accepted", "set_aside"]
+_ASIDE = "`set_aside`: the project's quota of reports is used up, and nothing was recorded."
+
+
+class Reported(s.Serializer[Any]):
+    """What every answer to reports may say."""
+
+    reason = s.CharField(required=False, help_text="Why it was set aside.")
+
+
 class ItemResult(s.Serializer[Any]):
-    status = s.ChoiceField(["accepted", "duplicate", "ignored", "refused"])
+    status = s.ChoiceField(["accepted", "duplicate", "ignored", "refused", "set_aside"])
     trace_id = s.CharField(required=False)
     goal = s.CharField(required=False)
     error = s.CharField(required=False, help_text="Why it was refused.")
     code = s.CharField(required=False)
 
 
-class BatchOut(s.Serializer[Any]):
+class BatchOut(Reported):
+    status = s.ChoiceField(["set_aside"], required=False, help_text=_ASIDE)
     accepted = s.IntegerField()
     rejected = s.IntegerField()
     results = ItemResult(many=True, help_text="One for each item, in their order.")
@@ -167,10 +179,10 @@ class OutcomeIn(s.Serializer[Any]):
     idempotency_key = s.CharField(required=False, allow_null=True)
 
 
-class OutcomeOut(s.Serializer[Any]):
-    status = s.ChoiceField(["accepted"])
-    trace_id = s.CharField()
-    goal = s.CharField()
+class OutcomeOut(Reported):
+    status = s.ChoiceField(ACCEPTED, help_text=_ASIDE)
+    trace_id = s.CharField(required=False)
+    goal = s.CharField(required=False)
 
 
 class OutcomesIn(s.Serializer[Any]):
@@ -187,11 +199,11 @@ class UpdateIn(s.Serializer[Any]):
     metadata = s.DictField(required=False, allow_null=True)
 
 
-class UpdateOut(s.Serializer[Any]):
-    status = s.CharField()
-    trace_id = s.CharField()
-    goal = s.CharField()
-    fields_updated = s.ListField(child=s.CharField())
+class UpdateOut(Reported):
+    status = s.ChoiceField(["updated", "set_aside"], help_text=_ASIDE)
+    trace_id = s.CharField(required=False)
+    goal = s.CharField(required=False)
+    fields_updated = s.ListField(child=s.CharField(), required=False)
 
 
 class PolicyIn(s.Serializer[Any]):
@@ -377,11 +389,11 @@ class SignalIn(s.Serializer[Any]):
     raw_evidence = s.CharField(required=False, allow_null=True)
 
 
-class SignalOut(s.Serializer[Any]):
-    status = s.CharField()
-    trace_id = s.CharField()
-    signal_type = s.CharField()
-    recorded = s.BooleanField()
+class SignalOut(Reported):
+    status = s.ChoiceField(ACCEPTED, help_text=_ASIDE)
+    trace_id = s.CharField(required=False)
+    signal_type = s.CharField(required=False)
+    recorded = s.BooleanField(required=False)
 
 
 class SignalsIn(s.Serializer[Any]):
@@ -392,8 +404,8 @@ class EventsIn(s.Serializer[Any]):
     events = s.ListField(child=s.DictField())
 
 
-class EventsOut(s.Serializer[Any]):
-    status = s.CharField()
+class EventsOut(Reported):
+    status = s.ChoiceField(ACCEPTED, help_text=_ASIDE)
     accepted = s.IntegerField()
     rejected = s.IntegerField()
 
@@ -509,6 +521,7 @@ class TraceEvidence(s.Serializer[Any]):
     decided_at = s.DateTimeField(allow_null=True)
     pipeline_id = s.CharField(allow_blank=True)
     withdraws = s.CharField(allow_null=True, help_text="The key of the row that this one takes back.")
+    at_random = s.BooleanField(allow_null=True, help_text="Of a review: whether chance chose what was reviewed.")
     recorded_at = s.DateTimeField()
 
 

@@ -10,7 +10,7 @@ from routing.engine.categories import FAILURE_CATEGORIES
 from routing.engine.choice import TRIES_KEPT
 from routing.engine.evidence import Outcome, Source
 from routing.engine.executions import Tally, tally
-from routing.engine.histogram import POINTS, Decay, Histogram
+from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram
 from routing.engine.sketch import bucket_of
 from routing.models import WHOLE_GOAL
 
@@ -25,6 +25,7 @@ class Terms:
     since: float | None = None
     half_life_s: float | None = None
     landmark: float | None = None
+    forgets_before: float | None = None
 
     @property
     def decay(self) -> Decay | None:
@@ -59,21 +60,25 @@ class StateSum:
         counted = tally(one.outcome)
         if not counted.samples:
             return
-        at, since = one.outcome.at, self.terms.since
-        is_own = since is None or at >= since
-        _add(self.own if is_own else self.earlier, counted.counts, sign)
-        decay = self.terms.decay
-        if decay is not None:
-            self.own_decayed = self.own_decayed or [0.0] * len(POINTS)
-            self.earlier_decayed = self.earlier_decayed or [0.0] * len(POINTS)
-            _add(self.own_decayed if is_own else self.earlier_decayed, decay.stored(counted.counts, at), sign)
+        at = one.outcome.at
         self.samples += sign
+        forgotten = self.terms.forgets_before is not None and at < self.terms.forgets_before
+        self._count(EMPTY if forgotten else counted.counts, at, sign)
         if sign > 0:
             self.tries.append(at)
         elif at in self.tries:
             self.tries.remove(at)
         else:
             self.tries_went = True
+
+    def _count(self, counts: Histogram, at: float, sign: int) -> None:
+        is_own = self.terms.since is None or at >= self.terms.since
+        _add(self.own if is_own else self.earlier, counts, sign)
+        decay = self.terms.decay
+        if decay is not None:
+            self.own_decayed = self.own_decayed or [0.0] * len(POINTS)
+            self.earlier_decayed = self.earlier_decayed or [0.0] * len(POINTS)
+            _add(self.own_decayed if is_own else self.earlier_decayed, decay.stored(counts, at), sign)
 
     @property
     def is_nothing(self) -> bool:

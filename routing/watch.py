@@ -24,8 +24,9 @@ from routing.engine.choice import Standing
 from routing.engine.explore import Bounds, Proposal, Trial, propose
 from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram, merged
 from routing.engine.rollback import Change, Move, Watched, watch
-from routing.evidence import BUCKETS_SQL, FIRST_REPORTS_LAST_S, make_paths, reckon
-from routing.models import ChangeDetector, Goal, Origin, Path, PathStatus, Regime
+from routing.evidence import make_paths
+from routing.models import Cause, ChangeDetector, Goal, Origin, Path, PathStatus, Regime
+from routing.outcomes import BUCKETS_SQL, FIRST_REPORTS_LAST_S, reckon
 from routing.paths import NewPath, note_change, renew_terms
 from routing.rebuild import differences
 from routing.standings import look
@@ -170,14 +171,8 @@ def _open_regimes(project: Project, goal: Goal, path: UUID, source: str, found: 
     }
     for key, regime in sorted(regimes.items()):
         shaken_by = UUID(hex=regime.shaken_by) if regime.shaken_by else None
-        Regime.objects.create(
-            project=project,
-            goal=goal,
-            path_id=UUID(hex=key),
-            since=regime.since,
-            cause="shaken" if shaken_by else "changed",
-            figures=figures,
-        )
+        cause = Cause.SHAKEN if shaken_by else Cause.CHANGED
+        _note_regime(project, goal, UUID(hex=key), regime.since, cause, figures)
         run(
             "UPDATE routing_path SET terms = terms + 1, since = %s, shaken_by = %s WHERE project_id = %s AND id = %s",
             [regime.since, shaken_by, project.id, UUID(hex=key)],
@@ -188,6 +183,31 @@ def _open_regimes(project: Project, goal: Goal, path: UUID, source: str, found: 
     told = {"message": message, "goal": goal.name, "path_id": shown("path", path), "model_id": model, **figures}
     tell(project, "drift", [told])
     return len(regimes)
+
+
+def _note_regime(
+    project: Project, goal: Goal, path: UUID, since: float, cause: Cause, figures: Mapping[str, Any]
+) -> None:
+    Regime.objects.create(project=project, goal=goal, path_id=path, since=since, cause=cause, figures=figures)
+
+
+def _begin_anew(project: Project, goal: Goal, path: UUID, since: float, figures: Mapping[str, Any]) -> None:
+    """Opens the regime of a path that recovered: of what came before its probe nothing counts any more, nor is it
+    what the detectors compare with. Paths that its fall had shaken are judged by their own outcomes again."""
+    _note_regime(project, goal, path, since, Cause.RECOVERED, figures)
+    run(
+        "UPDATE routing_path SET terms = terms + 1, since = %s, forgets_before = %s, shaken_by = NULL "
+        "WHERE project_id = %s AND id = %s",
+        [since, since, project.id, path],
+    )
+    run(
+        "UPDATE routing_path SET shaken_by = NULL WHERE project_id = %s AND goal_id = %s AND shaken_by = %s",
+        [project.id, goal.id, path],
+    )
+    for one in ChangeDetector.objects.filter(project=project, goal=goal, path_id=path):
+        one.runs = [run_ for run_ in one.runs if run_[0] >= since]
+        one.save(update_fields=["runs"])
+    reckon(project, [path])
 
 
 # --- rollback -------------------------------------------------------------------------------------------------
@@ -264,6 +284,7 @@ SELECT path_id, source, {_CLASS}, least(floor(value * 10)::int, 9), sum(weight),
     sum(weight * (value * 10 - least(floor(value * 10), 9)))
 FROM (SELECT *, (%(now)s - at) / 3600 AS age FROM routing_firstreport
     WHERE project_id = %(project)s AND goal_id = %(goal)s AND at > %(now)s - {AGES[-1]} * 3600) AS report
+JOIN routing_path AS path ON path.id = path_id AND at >= coalesce(path.forgets_before, 0)
 GROUP BY 1, 2, 3, 4
 """
 
@@ -283,11 +304,13 @@ def _first_windows(project: Project, goal: Goal, now: float) -> dict[UUID, _Wind
     }
 
 
-# The age of an hour is that of its end. The oldest hour is named outright, so that the index bounds the look.
+# The age of an hour is that of its end. The oldest hour is named outright, so that the index bounds the look. An hour
+# in which a path began anew is left out whole.
 _KNOWN_SQL = f"""
 SELECT path_id, {_CLASS}, ARRAY[{", ".join(f"sum(counts[{place}])" for place in range(1, len(POINTS) + 1))}]
 FROM (SELECT *, (%(now)s - start * {HOUR}) / {HOUR} - 1 AS age FROM routing_pathbucket) AS bucket
-WHERE project_id = %(project)s AND goal_id = %(goal)s AND pipeline_id = '' AND age < {AGES[-1]}
+JOIN routing_path AS path ON path.id = path_id AND start * {HOUR} >= coalesce(path.forgets_before, 0)
+WHERE bucket.project_id = %(project)s AND bucket.goal_id = %(goal)s AND pipeline_id = '' AND age < {AGES[-1]}
     AND start >= %(from)s::int
 GROUP BY 1, 2
 """
@@ -352,12 +375,8 @@ def _change(project: Project, goal: Goal, path: Path, change: Change, place: int
     path.probe_at = datetime.fromtimestamp(change.probe_at, UTC) if change.probe_at is not None else None
     path.failures = change.failures
     if change.move is Move.ROLL_BACK:
-        longest = AGES[place] if place < len(AGES) - 2 else AGES[-2]
-        before = AGES[-2] if place < len(AGES) - 2 else AGES[-1]
-        path.rollback_window = {
-            "recent": [now - longest * HOUR, now],
-            "earlier": [now - before * HOUR, now - longest * HOUR],
-        }
+        path.rollback_window = _window_judged(path, place, now)
+    begun = path.probing_since
     path.probing_since = datetime.fromtimestamp(now, UTC) if change.move is Move.PROBE else None
     if change.move is Move.RECOVER:
         path.rollback_window = None
@@ -365,6 +384,8 @@ def _change(project: Project, goal: Goal, path: Path, change: Change, place: int
     given = {"probability": change.probability, "mean": change.mean, "compared_mean": change.compared_mean}
     figures = {name: figure for name, figure in given.items() if figure is not None}
     note_change(path, change.move.value, change.reason, figures={**figures, "failures": change.failures})
+    if change.begins_anew and begun is not None:
+        _begin_anew(project, goal, path.id, begun.timestamp(), figures)
     if change.move in (Move.ROLL_BACK, Move.RECOVER):
         event = "rollback" if change.move is Move.ROLL_BACK else "recovery"
         done = "is rolled back" if change.move is Move.ROLL_BACK else "is back"
@@ -377,6 +398,15 @@ def _change(project: Project, goal: Goal, path: Path, change: Change, place: int
         }
         tell(project, event, [{**told, **figures}])
     log.info("path changed project=%s path=%s change=%s", project.slug, path.shown_id, change.move.value)
+
+
+def _window_judged(path: Path, place: int, now: float) -> dict[str, list[float]]:
+    """The times that a rollback was decided on, never reaching back beyond the path's last recovery."""
+    is_longest = place >= len(AGES) - 2
+    recent, earlier = (AGES[-2], AGES[-1]) if is_longest else (AGES[place], AGES[-2])
+    first = path.forgets_before or 0.0
+    begin = max(now - recent * HOUR, first)
+    return {"recent": [begin, now], "earlier": [max(now - earlier * HOUR, first), begin]}
 
 
 def _tell_of_signals(project: Project, goal: Goal) -> None:
@@ -447,6 +477,7 @@ def _trial(path: Path, seen: Histogram) -> Trial | None:
 
 
 # --- old rows -------------------------------------------------------------------------------------------------
+# `= ANY(ARRAY(…))` picks a batch once; with `IN (…)` the planner may pick anew for each row, and go beyond the limit.
 
 
 def end_decisions(project: Project, limit: int = BATCH) -> int:
@@ -454,12 +485,16 @@ def end_decisions(project: Project, limit: int = BATCH) -> int:
     return len(
         run(
             """
-            DELETE FROM routing_decision WHERE id IN (
-                SELECT id FROM routing_decision WHERE project_id = %s AND decided_at < now() - %s * interval '1 day'
-                ORDER BY decided_at LIMIT %s FOR UPDATE SKIP LOCKED
-            ) RETURNING id
+            DELETE FROM routing_decision WHERE id = ANY(ARRAY(
+                SELECT old.id FROM routing_goal AS goal CROSS JOIN LATERAL (
+                    SELECT id FROM routing_decision AS taken
+                    WHERE taken.project_id = %(project)s AND taken.goal_id = goal.id
+                        AND decided_at < now() - %(days)s * interval '1 day'
+                    ORDER BY decided_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+                ) AS old WHERE goal.project_id = %(project)s LIMIT %(limit)s
+            )) RETURNING id
             """,
-            [project.id, project.setting("decision_days"), limit],
+            {"project": project.id, "days": project.setting("decision_days"), "limit": limit},
         )
     )
 
@@ -469,10 +504,10 @@ def end_spans(project: Project, limit: int = BATCH) -> int:
     return len(
         run(
             """
-            DELETE FROM routing_eventspan WHERE id IN (
+            DELETE FROM routing_eventspan WHERE id = ANY(ARRAY(
                 SELECT id FROM routing_eventspan WHERE project_id = %s AND received_at < now() - %s * interval '1 day'
                 ORDER BY received_at LIMIT %s FOR UPDATE SKIP LOCKED
-            ) RETURNING id
+            )) RETURNING id
             """,
             [project.id, project.setting("span_days"), limit],
         )
@@ -483,11 +518,15 @@ def end_first_reports(project: Project, limit: int = BATCH) -> int:
     return len(
         run(
             """
-            DELETE FROM routing_firstreport WHERE id IN (
-                SELECT id FROM routing_firstreport WHERE project_id = %s AND at < %s LIMIT %s FOR UPDATE SKIP LOCKED
-            ) RETURNING id
+            DELETE FROM routing_firstreport WHERE id = ANY(ARRAY(
+                SELECT old.id FROM routing_goal AS goal CROSS JOIN LATERAL (
+                    SELECT id FROM routing_firstreport AS report
+                    WHERE report.project_id = %(project)s AND report.goal_id = goal.id AND at < %(before)s
+                    ORDER BY at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+                ) AS old WHERE goal.project_id = %(project)s LIMIT %(limit)s
+            )) RETURNING id
             """,
-            [project.id, time.time() - FIRST_REPORTS_LAST_S - 86400, limit],
+            {"project": project.id, "before": time.time() - FIRST_REPORTS_LAST_S - 86400, "limit": limit},
         )
     )
 
@@ -498,10 +537,10 @@ def merge_buckets(project: Project, limit: int = BATCH, *, now: float | None = N
     with transaction.atomic():
         rows = run(
             """
-            DELETE FROM routing_pathbucket WHERE id IN (
+            DELETE FROM routing_pathbucket WHERE id = ANY(ARRAY(
                 SELECT id FROM routing_pathbucket WHERE project_id = %s AND hours = 1 AND start < %s
                 ORDER BY start LIMIT %s FOR UPDATE SKIP LOCKED
-            ) RETURNING goal_id, path_id, pipeline_id, start, samples, successes, rated, counts, failures, cost_usd,
+            )) RETURNING goal_id, path_id, pipeline_id, start, samples, successes, rated, counts, failures, cost_usd,
                 costs, latencies::text
             """,
             [project.id, before // 24 * 24, limit],

@@ -39,6 +39,8 @@ class Evidence:
     attribution: float | None = None
     decided_at: float | None = None
     withdraws: str | None = None
+    at_random: bool | None = None
+    """Of a review: whether chance chose what was reviewed, or the reviewer did. None where nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)

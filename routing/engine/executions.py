@@ -83,13 +83,23 @@ def _execution(group: Sequence[Said[P]], ladder: Sequence[Source]) -> Execution:
 
 
 def _firsts(rows: Sequence[Evidence]) -> dict[Source, First]:
-    """Each source's first word that gives a value; the rows come in order of time."""
+    """Each source's first word that gives a value and can be compared; the rows come in order of time."""
     found: dict[Source, First] = {}
     for row in rows:
         value = row.score if row.score is not None else None if row.success is None else float(row.success)
-        if value is not None and row.withdraws is None:
+        if value is not None and row.withdraws is None and _is_like_the_others(row, found):
             found.setdefault(row.source, First(value, row.confidence, row.occurred_at))
     return found
+
+
+def _is_like_the_others(row: Evidence, before: Mapping[Source, First]) -> bool:
+    """Whether a word is one of an even stream, so that a change of the stream is one of the path.
+
+    Reviewers look where something seems wrong, and more of it when they have time: what they chose says nothing about
+    how often it is so. What chance chose does; and where nobody knows, what no other source had spoken of."""
+    if row.source is not Source.REVIEW:
+        return True
+    return not (before.keys() - {Source.REVIEW}) if row.at_random is None else row.at_random
 
 
 @dataclass(frozen=True, slots=True)

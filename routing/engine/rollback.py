@@ -61,6 +61,8 @@ class Change:
     probability: float | None = None
     mean: float | None = None
     compared_mean: float | None = None
+    begins_anew: bool = False
+    """It is not as it was: what speaks for or against the path from here on is its probe, and what follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +134,14 @@ def cool_down_s(failures: int) -> float:
 def _after_rollback(
     path: Watched, paths: Mapping[str, Watched], threshold: float, min_samples: int, now: float
 ) -> Change | None:
-    """What becomes of a path that was rolled back: corrections may have removed the grounds; else it is
-    probed once its cool-down is over, and the probe's outcomes decide."""
+    """What becomes of a path that was rolled back: corrections may have removed the grounds, before its probe or
+    during it; else it is probed once its cool-down is over, and the probe's outcomes decide."""
     if path.standing is Standing.ROLLED_BACK:
         return _grounds_gone(path, paths, threshold, min_samples) or _probe_begun(path, now)
-    if path.standing is Standing.PROBING and path.probes.weight >= PROBE_OUTCOMES:
+    if path.standing is Standing.PROBING:
+        gone = _grounds_gone(path, paths, threshold, min_samples)
+        if gone is not None or path.probes.weight < PROBE_OUTCOMES:
+            return gone
         return _probe_judged(path, paths, threshold, min_samples, now)
     return None
 
@@ -162,7 +167,7 @@ def _probe_judged(
     """Recovered if it is likelier than not that the path is no longer below what it fell short of."""
     case = _case(replace(path, recent=path.probes), paths, threshold, min(min_samples, int(PROBE_OUTCOMES)))
     if case is None or case.probability < 0.5:
-        return _recovered(path, "its probe went well", case)
+        return replace(_recovered(path, "its probe went well", case), begins_anew=True)
     failures = path.failures + 1
     reason = f"its probe failed: still {case.ground.value}"
     return Change(

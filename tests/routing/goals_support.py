@@ -26,8 +26,7 @@ def outcomes(project: Project, model: str, results: str, *, goal: str = "book", 
 
 
 def verdict(project: Project, trace: str, success: bool, *, at_random: bool = False, ref: str = "") -> None:
-    drawn = {"random_draw": True} if at_random else None
-    record(project, [Observation("book", Source.REVIEW, trace, success=success, metadata=drawn, ref=ref)])
+    record(project, [Observation("book", Source.REVIEW, trace, success=success, at_random=at_random, ref=ref)])
 
 
 def address(project: Project, goal: str = "book", page: str = "") -> str:

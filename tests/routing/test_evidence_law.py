@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,15 +13,15 @@ from hypothesis import strategies as st
 
 from agentloop.models import Project
 from routing.engine.evidence import Source
-from routing.evidence import Observation, record
-from routing.models import LedgerRow, Outcome, PathBucket, PathState
+from routing.evidence import Observation, record, withdraw
+from routing.models import LedgerRow, Outcome, Path, PathBucket, PathState
 from routing.rebuild import differences
 
 MODELS = ["a", "b", None]
 START = 1_760_000_000.0
 
 
-def observations() -> st.SearchStrategy[list[Observation]]:
+def observations(max_size: int = 7) -> st.SearchStrategy[list[Observation]]:
     one = st.builds(
         Observation,
         goal=st.sampled_from(["book", "pay"]),
@@ -32,12 +33,13 @@ def observations() -> st.SearchStrategy[list[Observation]]:
         score=st.sampled_from([None, 0.0, 0.37, 1.0]),
         confidence=st.sampled_from([0.5, 1.0]),
         attribution=st.sampled_from([None, 0.0, 0.5, 1.0]),
+        at_random=st.sampled_from([None, True, False]),
         failure_category=st.sampled_from([None, "timeout", "healed"]),
         occurred_at=st.integers(0, 6).map(lambda step: START + 1800 * step),
         key=st.integers(0, 10**6).map(str),
         withdraws=st.none(),
     )
-    return st.lists(one, max_size=7, unique_by=lambda row: row.key).flatmap(_with_withdrawals)
+    return st.lists(one, max_size=max_size, unique_by=lambda row: row.key).flatmap(_with_withdrawals)
 
 
 def _with_withdrawals(rows: list[Observation]) -> st.SearchStrategy[list[Observation]]:
@@ -60,7 +62,9 @@ def state_of(project: Project) -> dict[str, Any]:
         "goal_id", "trace_id", "path_id", "pipeline_id", "success", "score", "confidence", "attribution",
         "failure_category", "source", "at",
     )  # fmt: skip
-    states = PathState.objects.filter(project=project).values_list("path_id", "pipeline_id", "own", "samples", "tries")
+    states = PathState.objects.filter(project=project).values_list(
+        "path_id", "pipeline_id", "own", "samples", "tries", "earlier", "own_decayed", "earlier_decayed"
+    )
     buckets = PathBucket.objects.filter(project=project).values_list(
         "goal_id", "path_id", "pipeline_id", "start", "samples", "successes", "rated", "counts", "failures"
     )
@@ -102,10 +106,22 @@ def project(db: None) -> Project:
     return project
 
 
+TERMS = st.fixed_dictionaries(
+    {
+        "since": st.sampled_from([None, START + 5400]),
+        "forgets_before": st.sampled_from([None, START + 1800]),
+        "half_life_s": st.sampled_from([None, 3600.0]),
+        "landmark": st.just(START),
+    }
+)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), rows=observations())
 def test_order_doubling_and_batching_change_nothing(project: Project, data: st.DataObject, rows: Any) -> None:
+    """For given regimes: the path may have begun one, have recovered, or decay."""
     forget(project)
+    Path.objects.filter(project=project, model="a").update(**data.draw(TERMS))
     in_batches(project, rows, 100)
     once = state_of(project)
     shuffled = data.draw(st.permutations([*rows, *data.draw(st.lists(st.sampled_from(rows or [None]), max_size=3))]))
@@ -113,6 +129,51 @@ def test_order_doubling_and_batching_change_nothing(project: Project, data: st.D
     in_batches(project, [row for row in shuffled if row], data.draw(st.integers(1, 4)))
     assert like(once, state_of(project))
     assert differences(project) == []
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=observations(), undone=st.lists(observations(), min_size=1, max_size=1))
+def test_what_is_undone_was_never_said(project: Project, rows: Any, undone: Any) -> None:
+    """Of executions that were known already: what is made on the fly stays, and a retraction moves no time."""
+    forget(project)
+    record(project, rows)
+    before = state_of(project)
+    known = {(row.goal, row.trace_id, row.model) for row in rows if row.withdraws is None}
+    said = [
+        replace(row, key=f"undone {row.key}", ref="undone", occurred_at=START + 86400, pipeline_id="")
+        for row in undone[0]
+        if row.withdraws is None and (row.goal, row.trace_id, row.model) in known
+    ]
+    record(project, said)
+    assert withdraw(project, ref="undone") == len(said)
+    after = state_of(project)
+    assert like({key: word[0:8] for key, word in after["outcomes"].items()}, before["outcomes"])
+    assert like(after["states"], before["states"])
+    assert like(_sums(after), _sums(before))
+    assert differences(project) == []
+
+
+def _sums(state: dict[str, Any]) -> dict[str, Any]:
+    """Buckets that add up to nothing but rounding are as good as none."""
+    return {key: row for key, row in state["buckets"].items() if row[0]}
+
+
+@pytest.mark.django_db(transaction=True)
+@settings(max_examples=6, deadline=None)
+@given(rows=observations(max_size=24), data=st.data())
+def test_writers_at_once_end_where_one_would_whatever_they_write(rows: Any, data: st.DataObject) -> None:
+    project, _ = Project.objects.get_or_create(slug="law", defaults={"name": "Law"})
+    record(project, [Observation("book", Source.PROVIDER, "t0", model=model) for model in "ab"])
+    record(project, [Observation("pay", Source.PROVIDER, "t0", model=model) for model in "ab"])
+    forget(project)
+    doubled = data.draw(st.permutations([*rows, *rows[::3]]))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda part: _write(project, doubled[part::4]), range(4)))
+    at_once = state_of(project)
+    assert differences(project) == []
+    forget(project)
+    record(project, rows)
+    assert like(at_once, state_of(project))
 
 
 @pytest.mark.django_db(transaction=True)

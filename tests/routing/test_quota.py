@@ -15,8 +15,15 @@ ONE_REPORT: list[tuple[str, Any]] = [
     ("/api/v1/intelligence/update-outcome", {"goal": "g", "trace_id": "a", "success": False}),
     ("/api/v1/signals", {"trace_id": "a", "goal": "g", "type": "user_rejected"}),
     ("/api/v1/intelligence/outcomes", {"outcomes": [OUTCOME | {"trace_id": "c"}]}),
+    ("/api/v1/intelligence/signals/batch", {"signals": [{"trace_id": "a", "signal_type": "user_rejected"}]}),
     ("/api/v1/traces", {"events": [{"trace_id": "a", "span_id": "s", "cost_usd": 0.1}]}),
 ]
+# What clients read of the answer, whatever it says.
+COUNTED = {
+    "/api/v1/intelligence/outcomes": {"accepted", "rejected", "results"},
+    "/api/v1/intelligence/signals/batch": {"accepted", "rejected", "results"},
+    "/api/v1/traces": {"accepted", "rejected"},
+}
 
 
 @pytest.fixture
@@ -41,6 +48,8 @@ def test_what_comes_beyond_is_answered_counted_and_set_aside(
     beyond = call("POST", path, body)
     assert (beyond.status, beyond.body["status"]) == (200, "set_aside")
     assert "reports_per_day" in beyond.body["reason"]
+    assert beyond.body.keys() >= COUNTED.get(path, set())
+    assert beyond.body.get("results", []) in ([], [{"status": "set_aside"}])
     assert LedgerRow.objects.filter(project=project).count() == known
     assert RefusalCount.objects.get(project=project).reason == "over_quota"
 

@@ -112,12 +112,16 @@ def test_erasing_a_user_empties_the_free_texts_of_their_traces(api: Any) -> None
 
 def test_a_verdict_on_a_random_draw_says_so_also_after_an_edit(api: Any) -> None:
     """So the goal's page can tell the unbiased sample from what reviewers chose to look at."""
-    judged(api, logged(api, trace_id="chosen"))
+    judged(api, logged(api, trace_id="elsewhere"))
     change_settings(project=api.project, actor=SYSTEM, changes={"random_share": 1})
     turn = logged(api, trace_id="drawn", question="another")
     claimed = api.send("POST", "/v1/queue/claim", {}).json()
     assert claimed["turn"]["turn_id"] == turn["turn_id"]
     done = judged(api, turn, claim_token=claimed["claim_token"])
     api.send("PATCH", f"/v1/annotations/{done['annotation_id']}", {"rating": "partial"})
-    said = LedgerRow.objects.filter(withdraws=None).order_by("id").values_list("trace_id", "metadata")
-    assert list(said) == [("chosen", None), ("drawn", {"random_draw": True}), ("drawn", {"random_draw": True})]
+    change_settings(project=api.project, actor=SYSTEM, changes={"random_share": 0})
+    turn = logged(api, trace_id="chosen", question="a third")
+    claimed = api.send("POST", "/v1/queue/claim", {}).json()
+    judged(api, turn, claim_token=claimed["claim_token"])
+    said = LedgerRow.objects.filter(withdraws=None).order_by("id").values_list("trace_id", "at_random")
+    assert list(said) == [("elsewhere", None), ("drawn", True), ("drawn", True), ("chosen", False)]

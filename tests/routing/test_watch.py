@@ -3,6 +3,7 @@
 import math
 import time
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,11 +17,13 @@ from routing.decisions import Asked, decide
 from routing.engine.evidence import Source
 from routing.engine.histogram import Histogram, contribution, merged
 from routing.events import ingest
-from routing.evidence import Observation, record
+from routing.evidence import Observation, record, withdraw
 from routing.models import (
     WHOLE_GOAL,
+    ChangeDetector,
     Decision,
     EventSpan,
+    FirstReport,
     Goal,
     Outcome,
     Path,
@@ -48,6 +51,7 @@ def report(project: Project, model: str, values: list[float], *, begin: float, e
             success=value >= 0.5,
             score=value,
             occurred_at=begin + place * step,
+            at_random=more.get("at_random"),
         )
         for place, value in enumerate(values)
     ]
@@ -81,6 +85,98 @@ def test_a_path_that_falls_is_rolled_back_and_recovers_by_its_probe(project: Pro
     watch.watch_goal(project, goal_of(project).id, lag_s=0, now=later + 60)
     assert statuses(project)["bad"] == "active"
     assert PathChange.objects.filter(change="recover").exists()
+
+
+def collapse(project: Project, now: float) -> None:
+    """The better of two paths is down for four hours, and rolled back for it."""
+    report(project, "steady", [1.0, 1.0, 1.0, 0.0, 0.0] * 40, begin=now - 48 * HOUR, end=now)
+    report(project, "better", [1.0] * 150 + [0.0] * 10, begin=now - 48 * HOUR, end=now - 5 * HOUR)
+    report(project, "better", [0.0, 0.0, 0.0, 0.0, 1.0] * 12, begin=now - 4 * HOUR, end=now)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0, now=now)
+    assert statuses(project)["better"] == "rolled_back"
+
+
+def probe(project: Project, values: list[float], now: float) -> None:
+    """The cool-down is over, the path is tried again, and the watch looks."""
+    Path.objects.filter(model="better").update(probe_at=datetime.fromtimestamp(now - 1, UTC))
+    watch.watch_goal(project, goal_of(project).id, lag_s=0, now=now)
+    assert statuses(project)["better"] == "probing"
+    report(project, "better", values, begin=now + 0.001, end=now + 0.002)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0, now=now + 1)
+
+
+def decided_and_told(project: Project, rates: dict[str, float], rng: Random) -> str:
+    """One turn of the loop: which path was taken."""
+    taken = decide(project, Asked("book"))
+    assert taken.path is not None
+    said = Observation("book", Source.PROVIDER, taken.trace_id, success=rng.random() < rates[taken.path.model])
+    record(project, [said])
+    return taken.path.model
+
+
+def test_a_path_that_recovered_has_its_share_back_within_forty_outcomes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The better path again: what it did while it was down counts no more, and no look of the watch takes it out."""
+    monkeypatch.setattr("routing.decisions._rng", Random(1))
+    now = time.time()
+    collapse(project, now)
+    probe(project, [1.0, 1.0, 1.0, 1.0, 0.0] * 2, now)
+    assert statuses(project)["better"] == "active"
+    rng, rates = Random(2), {"steady": 0.6, "better": 0.95}
+    for _ in range(40):
+        decided_and_told(project, rates, rng)
+    assert watch.watch_goal(project, goal_of(project).id, lag_s=0) == 0
+    taken = [decided_and_told(project, rates, rng) for _ in range(40)]
+    assert taken.count("better") >= 34
+    assert differences(project) == []
+
+
+def test_recovery_opens_a_regime_from_the_probe_on(project: Project) -> None:
+    now = time.time()
+    collapse(project, now)
+    Path.objects.filter(model="steady").update(shaken_by=Path.objects.get(model="better").id)
+    probe(project, [1.0] * 12, now)
+    path, regime = Path.objects.get(model="better"), Regime.objects.get(cause="recovered")
+    assert (regime.path_id, regime.since) == (path.id, path.forgets_before)
+    [seen] = [one for one in look(project, "book").paths if one.model == "better"]
+    assert (seen.own.weight, seen.own.mean, seen.samples) == (12.0, 1.0, 232)
+    assert all(run[0] >= regime.since for one in ChangeDetector.objects.filter(path=path) for run in one.runs)
+    assert Path.objects.get(model="steady").shaken_by is None
+    assert differences(project) == []
+    rebuild(project)
+    assert differences(project) == []
+
+
+def test_late_corrections_of_what_a_recovery_forgot_change_figures_and_not_the_choice(project: Project) -> None:
+    now = time.time()
+    collapse(project, now)
+    probe(project, [1.0] * 12, now)
+    before = PathState.objects.get(path__model="better")
+    trace = f"better{now - 4 * HOUR:.0f}-0"
+    record(project, [Observation("book", Source.USER, trace, success=True, key="word", occurred_at=now)])
+    assert Outcome.objects.get(trace_id=trace).success is True
+    after = PathState.objects.get(path__model="better")
+    assert (after.own, after.samples, after.version) == (before.own, before.samples, before.version)
+    assert differences(project) == []
+    withdraw(project, keys=["word"])
+    assert Outcome.objects.get(trace_id=trace).success is False
+    assert differences(project) == []
+
+
+def test_a_path_that_recovered_is_rolled_back_by_what_came_since(project: Project) -> None:
+    change_goal(project, "book", {"rollback_threshold": 0.2})
+    now = time.time() - 3 * HOUR
+    collapse(project, now)
+    probe(project, [1.0] * 10, now)
+    since = time.time() - 1.9 * HOUR
+    report(project, "better", [0.0] * 40, begin=since, end=since + HOUR)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    path = Path.objects.get(model="better")
+    assert path.status == "rolled_back"
+    assert path.forgets_before == pytest.approx(now, abs=1)
+    assert path.rollback_window is not None
+    assert path.rollback_window["recent"][0] >= path.forgets_before
 
 
 def test_the_last_path_is_never_rolled_back(project: Project) -> None:
@@ -132,6 +228,28 @@ def test_corrections_by_reviewers_open_no_regime(project: Project) -> None:
     record(project, rows)
     watch.watch_goal(project, goal_of(project).id, lag_s=0)
     assert not Regime.objects.exists()
+
+
+@pytest.mark.parametrize(("at_random", "regimes"), [(False, 0), (True, 1)])
+def test_what_reviewers_chose_is_no_change_and_what_chance_chose_is(
+    project: Project, at_random: bool, regimes: int
+) -> None:
+    """Two hundred reviews that find little, then a burst that looks where it is bad."""
+    now = time.time()
+    bad_last = [1.0, 1.0, 1.0, 1.0, 0.0] * 40 + [0.0, 0.0, 0.0, 0.0, 1.0] * 12
+    report(project, "a", bad_last, begin=now - 20 * HOUR, end=now, source=Source.REVIEW, at_random=at_random)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    assert Regime.objects.count() == regimes
+    assert FirstReport.objects.count() == (260 if at_random else 0)
+
+
+def test_reviews_from_elsewhere_are_watched_where_nobody_else_spoke(project: Project) -> None:
+    now = time.time()
+    report(project, "alone", [1.0] * 5, begin=now - HOUR, end=now, source=Source.REVIEW)
+    report(project, "spoken", [1.0] * 5, begin=now - HOUR, end=now)
+    report(project, "spoken", [0.0] * 5, begin=now - HOUR, end=now, source=Source.REVIEW)
+    said = FirstReport.objects.values_list("path__model", "source").distinct()
+    assert sorted(said) == [("alone", "review"), ("spoken", "provider")]
 
 
 def test_decay_equals_the_sum_over_all_outcomes(project: Project) -> None:
@@ -211,6 +329,20 @@ def test_decisions_go_and_what_was_said_of_them_stays(project: Project) -> None:
     watch.end_old_rows()
     assert not Decision.objects.exists()
     assert differences(project) == []
+
+
+def test_old_rows_go_goal_by_goal_and_young_ones_stay(project: Project) -> None:
+    for goal in ("a", "b"):
+        for age in (1, 100):
+            decided = decide(project, Asked(goal, models=("m",)))
+            record(project, [Observation(goal, Source.PROVIDER, decided.trace_id, success=True)])
+            moment = time.time() - age * 86400
+            Decision.objects.filter(trace_id=decided.trace_id).update(decided_at=datetime.fromtimestamp(moment, UTC))
+            FirstReport.objects.filter(trace_id=decided.trace_id).update(at=moment)
+    for end in (watch.end_decisions, watch.end_first_reports):
+        assert [end(project, limit=1) for _ in range(3)] == [1, 1, 0]
+    assert sorted(Decision.objects.values_list("goal__name", flat=True)) == ["a", "b"]
+    assert sorted(FirstReport.objects.values_list("goal__name", flat=True)) == ["a", "b"]
 
 
 def test_spans_go_and_what_calls_cost_stays(project: Project) -> None:

@@ -107,6 +107,35 @@ def test_some_path_stays_active_whatever_happens(paths):
     assert Standing.ACTIVE in after.values() or Standing.ACTIVE not in standings.values()
 
 
+@settings(deadline=None)
+@given(
+    others=st.lists(watched, min_size=1, max_size=4),
+    was=st.tuples(histograms, histograms),
+    failed=st.integers(0, 4),
+    threshold=st.floats(0.05, 0.9),
+)
+def test_a_path_that_does_well_again_is_back_after_one_more_probe(others, was, failed, threshold):
+    """Whatever the others do, whatever it did, and however often it failed before."""
+    named = [replace(p, path_id=str(i)) for i, p in enumerate(others)]
+    down = path("down", *was, Standing.ROLLED_BACK, probe_at=NOW, failures=1)
+    now = NOW
+    for probes in [coins(0, 12)] * failed + [coins(12, 0)]:
+        now = max(now, down.probe_at)
+        for _ in ("it is probed", "its probe is judged"):
+            for change in seen(*named, down, threshold=threshold, now=now):
+                if change.path_id == "down":
+                    down = replace(
+                        down,
+                        standing=change.standing,
+                        probe_at=change.probe_at,
+                        failures=change.failures,
+                        probes=probes,
+                    )
+        if down.standing is Standing.ACTIVE:
+            return
+    raise AssertionError(f"still {down.standing}")
+
+
 def test_the_cool_down_doubles_up_to_a_week():
     assert [cool_down_s(n) / FIRST_COOL_DOWN_S for n in (1, 2, 3)] == [1, 2, 4]
     assert cool_down_s(500) == LONGEST_COOL_DOWN_S
@@ -123,6 +152,7 @@ def test_a_rolled_back_path_waits_is_probed_and_recovers():
     assert seen(GOOD, replace(probing, probes=coins(5, 4))) == []
     (recovery,) = seen(GOOD, replace(probing, probes=coins(9, 1)))
     assert (recovery.move, recovery.standing, recovery.failures) == (Move.RECOVER, Standing.ACTIVE, 0)
+    assert recovery.begins_anew
 
 
 def test_a_failed_probe_doubles_the_cool_down():
@@ -132,8 +162,11 @@ def test_a_failed_probe_doubles_the_cool_down():
 
 
 def test_a_path_returns_when_corrections_remove_the_grounds():
-    (change,) = seen(GOOD, replace(DOWN, recent=coins(45, 5), probe_at=NOW + 900))
-    assert (change.move, change.reason) == (Move.RECOVER, "the grounds of its rollback are gone")
+    corrected = replace(DOWN, recent=coins(45, 5), probe_at=NOW + 900)
+    for standing in (Standing.ROLLED_BACK, Standing.PROBING):
+        (change,) = seen(GOOD, replace(corrected, standing=standing))
+        assert (change.move, change.reason) == (Move.RECOVER, "the grounds of its rollback are gone")
+        assert not change.begins_anew
 
 
 def trial(value, successes, failures, **params):
