@@ -315,6 +315,7 @@ def _look_up(project: Project, rows: Sequence[Mapping[str, Any]]) -> _Known:
             "models": sorted({row["model"] for row in rows if row["model"]}),
             "paths": sorted({row["given_path"] for row in rows if row["given_path"]}),
         },
+        keep_plan=True,
     )
     return _Known(
         {UUID(key): name for key, name in loaded(goals)},
@@ -481,6 +482,7 @@ def _append(project: Project, rows: Sequence[Mapping[str, Any]], pairs: Sequence
             "rows": orjson.dumps(given).decode(),
             "paths": sorted(path for path in paths if path),
         },
+        keep_plan=True,
     )
     return ledger_of(*answer)
 
@@ -497,7 +499,7 @@ SELECT count(*) FROM locked
 
 def lock_traces(project: Project, traces: Iterable[str]) -> None:
     """Makes writers of these traces wait for the end of the caller's transaction."""
-    run(LOCK_SQL, {"locks": sorted({lock_number(project, trace) for trace in traces})})
+    run(LOCK_SQL, {"locks": sorted({lock_number(project, trace) for trace in traces})}, keep_plan=True)
 
 
 def own_trace() -> str:

@@ -290,6 +290,7 @@ def apply(project: Project, done: Correction) -> None:
             "buckets": orjson.dumps(done.sums.bucket_rows()).decode(),
             "hours": 1,
         },
+        keep_plan=True,
     )
     left = set(done.sums.states) - set(written)
     if left:
@@ -399,7 +400,7 @@ SELECT NULL::json, NULL::json,
 
 def recost(project: Project, traces: Sequence[str]) -> None:
     """Gives the outcomes of locked traces what their calls cost and took, as the spans say now."""
-    [answer] = run(COSTS_SQL, {"project": project.id, "traces": list(traces)})
+    [answer] = run(COSTS_SQL, {"project": project.id, "traces": list(traces)}, keep_plan=True)
     ledger = ledger_of(*answer)
     done = Correction()
     for (goal, trace), of_pair in ledger.outcomes.items():
