@@ -29,7 +29,18 @@ def filled(transactional_db: None) -> list[str]:
     invitations.invite(project=project, actor=SYSTEM, email="eve@example.com", role="viewer")
     hook = outbox.add_webhook(project, SYSTEM, url="https://hooks.example/a", secret="a-secret-of-sixteen")
     outbox.tell(Project.objects.get(), "rollback", [{"message": "A path was rolled back."}])
-    settings = ("", "weights/", "keys/", "signing-keys/", "members/", "webhooks/", "notices/", "audit/")
+    settings = (
+        "",
+        "weights/",
+        "keys/",
+        "signing-keys/",
+        "members/",
+        "webhooks/",
+        "notices/",
+        "audit/",
+        "rubric/",
+        "widget/",
+    )
     lists = ("annotations/", "memories/", f"memories/{memory_id}/edit/", "exports/", "notices/", "annotations/?tag=no")
     own = [f"/p/acme/settings/{part}" for part in (*settings, f"webhooks/{shown('hook', hook.id)}/")]
     return own + [f"/p/acme/{part}" for part in lists]
