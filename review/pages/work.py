@@ -8,6 +8,7 @@ from django.utils import timezone
 from agentloop.actors import Actor
 from agentloop.models import Project, Scope
 from review import memories
+from review.alike import alike
 from review.around import Around, around
 from review.markdown import rendered
 from review.models import FailureCategory, Rating, RootCause, Status, Turn
@@ -85,7 +86,7 @@ def why(turn: Turn) -> tuple[list[Why], float]:
 
 
 def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, is_raw: bool = False) -> dict[str, Any]:
-    """What `review/queue/_work.html` shows. Two queries: what stands around the turn, and similar corrections."""
+    """What `review/queue/_work.html` shows. Three queries: all around the turn, and what is like it."""
     context = around(project, turn, actor.ref)
     reasons, priority = why(turn)
     has_judged = any(one["actor"] == actor.ref for one in context.opinions)
@@ -104,6 +105,7 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
         "why": reasons,
         "priority": priority,
         "similar": _similar(project, turn),
+        "alike": alike(project, turn),
         "acts": _history(context.acts, people),
         "undoable": _undoable(context, actor),
         "form": _form_of(turn, context),
