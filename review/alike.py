@@ -8,6 +8,7 @@ from uuid import UUID
 from agentloop.ids import shown
 from agentloop.models import Project
 from agentloop.sql import run
+from review.markdown import plain
 from review.models import Rating, Status, Turn
 from review.words import words
 
@@ -63,7 +64,7 @@ def alike(project: Project, turn: Turn) -> list[Alike]:
         return []
     rows = run(SQL, parameters(project, turn.id, asked))
     likened = (
-        Alike(shown("turn", key), question, status, _rating(facets), at, _likeness(asked, words(question)))
+        Alike(shown("turn", key), plain(question), status, _rating(facets), at, _likeness(asked, words(question)))
         for key, question, status, at, facets in rows
     )
     near = [one for one in likened if one.likeness >= LEAST]

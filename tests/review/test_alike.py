@@ -58,9 +58,7 @@ def test_the_same_words_in_an_answer_make_no_like_question(project: Project, cal
     assert found(project, turn) == []
 
 
-@pytest.mark.parametrize(
-    "question", ["営業時間は何時までですか", "متى تفتحون أبوابكم", "7 + 7", "Ça va, élève?"]
-)
+@pytest.mark.parametrize("question", ["営業時間は何時までですか", "متى تفتحون أبوابكم", "7 + 7", "Ça va, élève?"])
 def test_in_every_script(project: Project, call: Caller, question: str) -> None:
     call.log(question, "One answer.")
     turn = turn_of(call.log(question, "Another answer."))
