@@ -205,7 +205,7 @@ def test_the_preview_follows_the_typing(browser: Any, live_server: Any, alice: C
     shown.get_by_role("radio", name="Teilweise").wait_for()
     page.get_by_label("Colour", exact=True).fill("#ffcc00")
     page.get_by_text("darker than yours").wait_for()
-    page.wait_for_function("document.querySelectorAll('.look-stage iframe').length === 1")
+    page.wait_for_function("() => document.querySelectorAll('.look-stage iframe').length === 1")
     assert said == []
     assert page.evaluate("history.length") == 2
     # Whoever sends the preview's form sends nothing.
