@@ -75,6 +75,7 @@ SECTIONS = (
     Section("settings_signing", "Signing keys"),
     Section("settings_members", "Members"),
     Section("settings_rubric", "Rubric"),
+    Section("settings_widget", "Feedback form"),
     Section("settings_webhooks", "Webhooks"),
     Section("settings_notices", "E-mail notices"),
     Section("settings_audit", "Audit log"),

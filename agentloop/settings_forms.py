@@ -14,7 +14,11 @@ from agentloop.models import Project
 from agentloop.project_settings import SETTINGS
 
 # Set on pages of their own.
-ELSEWHERE = ("signal_weights", "default_signal_weight")
+ELSEWHERE = (
+    *("signal_weights", "default_signal_weight"),
+    *("widget_accent", "widget_logo", "widget_texts", "widget_origins"),
+    *("feedback_per_link", "feedback_per_address", "feedback_per_project"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +76,6 @@ GROUPS = (
         "Where sources disagree about the same answer, the stronger one counts.",
         ("authority",),
     ),
-    Group(
-        "widget",
-        "Feedback form",
-        "What your users see when they follow a feedback link; /widget-demo/ below this project's address shows it.",
-        (
-            *("widget_accent", "widget_logo", "widget_texts", "widget_origins"),
-            *("feedback_per_link", "feedback_per_address", "feedback_per_project"),
-        ),
-    ),
 )
 
 WORDS: dict[str, tuple[str, str]] = {
@@ -121,8 +116,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Signals and spans among them. More are answered, set aside, and counted on the overview.",
     ),
     "widget_accent": ("Colour", "Six digits such as #4b4bc8. It is made darker or lighter until it can be read."),
-    "widget_logo": ("Logo", "A small picture as a data: address."),
-    "widget_texts": ("Own words", 'By language and name, such as {"en": {"send": "Send it"}}.'),
+    "widget_texts": ("Own words", 'By language and name, such as {"en": {"send": "Send it"}}; "*" is every language.'),
     "widget_origins": (
         "Origins that may show it in a frame",
         "One a line, such as https://app.example.com; none allows no frame.",

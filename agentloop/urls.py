@@ -28,7 +28,7 @@ urlpatterns = [
     path("p/<slug:project>/", overview.project_overview, name="project_overview"),
     path("p/<slug:project>/", include(agentloop.settings_urls.pages)),
     path("theme/", theme.set_theme, name="theme"),
-    *feedback_widget.urls.demos,
+    *feedback_widget.urls.owners,
     path("accounts/", include(agentloop.account_urls)),
     path("api/schema/", schema.schema, name="schema"),
     path("api/docs/", reference.reference, name="reference"),

@@ -68,13 +68,20 @@ def _inline(text: str) -> Inline:
 
 
 @lru_cache(maxsize=1000)
-def style(accent: str) -> Inline:
-    """The style sheet for a project's accent: as it is where text stands on it, made readable where it is the text."""
+def style(accent: str, scheme: str = "") -> Inline:
+    """The style sheet for a project's accent: as it is where text stands on it, made readable where it is the text.
+
+    `scheme` is light or dark, whatever the reader's system says.
+    """
     accents = (
         f":root{{--fill:{accent};--on-fill:{ink_on(accent)};--accent:{readable(accent, LIGHT)}}}"
-        f"@media(prefers-color-scheme:dark){{:root{{--accent:{readable(accent, DARK)}}}}}"
+        f"@media (prefers-color-scheme:dark){{:root{{--accent:{readable(accent, DARK)}}}}}"
     )
-    return _inline(accents + _small(HERE / "page.css"))
+    text = accents + _small(HERE / "page.css")
+    if scheme:
+        text = text.replace("(prefers-color-scheme:dark)", "all" if scheme == "dark" else "not all")
+        text = text.replace("color-scheme:light dark", f"color-scheme:{scheme}")
+    return _inline(text)
 
 
 @cache

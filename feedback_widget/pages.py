@@ -1,6 +1,7 @@
 """The feedback pages: what they show, and the headers that keep them private and framed only where they may be."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -31,11 +32,26 @@ FAILURES: Mapping[str | int, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How an owner looks at a page before its settings are kept: it can send nothing and runs no script."""
+
+    language: str
+    # Light or dark; else as the system has it.
+    scheme: str = ""
+
+
 def form(
-    request: HttpRequest, opened: Opened, said: Said, stamp: str, problem: str = "", status: int = 200
+    request: HttpRequest,
+    opened: Opened,
+    said: Said,
+    stamp: str,
+    problem: str = "",
+    status: int = 200,
+    trial: Trial | None = None,
 ) -> HttpResponse:
     """The form, filled with what was said; `problem` names the text that tells what is wrong with it."""
-    texts = _texts(request, opened.link.project)
+    texts = texts_for(opened.link.project, _language(request, trial))
     known = {
         "opened": opened,
         "said": said,
@@ -46,7 +62,7 @@ def form(
         "stamp": stamp,
         "most": MAX_TEXT,
     }
-    return _page(request, "form", opened.link.project, texts, known, status)
+    return _page(request, "form", opened.link.project, texts, known, status, trial)
 
 
 def _part(kind: str, text: str, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -63,30 +79,30 @@ def _ratings(texts: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"value": value, "text": texts[name], "icon": icon} for value, name, icon in RATINGS]
 
 
-def thanks(request: HttpRequest, opened: Opened, said: Said) -> HttpResponse:
-    texts = _texts(request, opened.link.project)
+def thanks(request: HttpRequest, opened: Opened, said: Said, trial: Trial | None = None) -> HttpResponse:
+    texts = texts_for(opened.link.project, _language(request, trial))
     known = {
         "said": said,
         "said_rating": said.rating,
         "ratings": _ratings(texts),
         "changeable": not opened.is_final,
     }
-    return _page(request, "thanks", opened.link.project, texts, known)
+    return _page(request, "thanks", opened.link.project, texts, known, trial=trial)
 
 
-def failure(request: HttpRequest, error: AppError, project: Project | None) -> HttpResponse:
+def failure(request: HttpRequest, error: AppError, project: Project | None, trial: Trial | None = None) -> HttpResponse:
     """Why there is no form. It says nothing of what was sent."""
-    texts = _texts(request, project)
+    texts = texts_for(project, _language(request, trial))
     name = FAILURES.get(error.code) or FAILURES.get(error.http_status, "trouble")
     known = {"failure_title": texts[f"{name}_title"], "failure_text": texts[name]}
-    response = _page(request, "failure", project, texts, known, error.http_status)
+    response = _page(request, "failure", project, texts, known, error.http_status, trial)
     for header, value in headers_of(error).items():
         response[header] = value
     return response
 
 
-def _texts(request: HttpRequest, project: Project | None) -> dict[str, str]:
-    return texts_for(project, language_of(request))
+def _language(request: HttpRequest, trial: Trial | None) -> str:
+    return trial.language if trial else language_of(request)
 
 
 def _page(
@@ -96,13 +112,14 @@ def _page(
     texts: Mapping[str, str],
     known: Mapping[str, Any],
     status: int = 200,
+    trial: Trial | None = None,
 ) -> HttpResponse:
     origins = project.setting("widget_origins") if project else []
-    style = looks.style(project.setting("widget_accent") if project else PLAIN_ACCENT)
+    style = looks.style(project.setting("widget_accent") if project else PLAIN_ACCENT, trial.scheme if trial else "")
     # The site's own pages may show it too: the owners' demo does.
     own = f"{request.scheme}://{request.get_host()}"
     script = looks.frame_script()
-    language = language_of(request)
+    language = _language(request, trial)
     frame = {
         "texts": texts,
         "project": project,
@@ -110,17 +127,19 @@ def _page(
         "language": language,
         "direction": "rtl" if language in RIGHT_TO_LEFT else "ltr",
         "style": style.text,
-        "script": script.text if project else "",
+        "script": script.text if project and not trial else "",
         "origins": " ".join([own, *origins]),
     }
     html = render_to_string(f"feedback_widget/{template}.html", {**frame, **known})
     response = HttpResponse(html, status=status)
     ancestors = " ".join(["'self'", *origins]) if project else "'none'"
-    response["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src {style.source}; img-src data:; form-action 'self'; base-uri 'none'; "
-        f"script-src {script.source}; frame-ancestors {ancestors}"
-    )
-    if not origins:
+    policy = f"default-src 'none'; style-src {style.source}; img-src data:; base-uri 'none'; "
+    if trial:
+        policy += "form-action 'none'; sandbox; frame-ancestors 'self'"
+    else:
+        policy += f"form-action 'self'; script-src {script.source}; frame-ancestors {ancestors}"
+    response["Content-Security-Policy"] = policy
+    if trial or not origins:
         response["X-Frame-Options"] = "SAMEORIGIN" if project else "DENY"
     response["Content-Language"] = language
     response["Referrer-Policy"] = "no-referrer"

@@ -1,5 +1,6 @@
 """Answers that turned out to be spam, removed together with the evidence made of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,13 +11,14 @@ from django.db import transaction
 from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.models import Project
-from agentloop.sql import with_retries
+from agentloop.sql import run, with_retries
 from feedback_widget.models import Submission
 from review import end_users
 from review.errors import AnnotationNotFound
-from review.models import Annotation, AnnotationSource
+from review.models import Annotation, AnnotationQuerySet, AnnotationSource
 
 MOST_AT_ONCE = 500
+MOST_COUNTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ class Which:
         return self == Which()
 
 
-def matching(project: Project, which: Which) -> list[UUID]:
-    """The answers that stand and are meant, the oldest first. Up to two queries."""
+def answers(project: Project, which: Which) -> AnnotationQuerySet:
+    """What end users said and what stands, as far as it is meant. Raises AnnotationNotFound for an unknown sender."""
     found = Annotation.objects.of(project).standing().filter(source=AnnotationSource.END_USER)
     if which.annotation_ids:
         found = found.filter(id__in=which.annotation_ids)
@@ -48,7 +50,27 @@ def matching(project: Project, which: Which) -> list[UUID]:
         found = found.filter(created_at__lt=which.until)
     if which.same_sender_as:
         found = found.filter(id__in=_of_same_sender(project, which.same_sender_as))
-    return list(found.order_by("id").values_list("id", flat=True))
+    return found
+
+
+def matching(project: Project, which: Which) -> list[UUID]:
+    """The answers that stand and are meant, the oldest first. Up to two queries."""
+    return list(answers(project, which).order_by("id").values_list("id", flat=True))
+
+
+def sent_by_senders_of(project: Project, annotation_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """How many links each answer's sender has answered, removed ones among them. One query."""
+    rows = run(
+        """
+        SELECT one.annotation_id, (SELECT count(*) FROM (
+            SELECT FROM feedback_widget_submission AS other
+            WHERE other.project_id = one.project_id AND other.sender = one.sender LIMIT %(most)s) AS counted)
+        FROM feedback_widget_submission AS one
+        WHERE one.project_id = %(project)s AND one.annotation_id = ANY(%(ids)s)
+        """,
+        {"project": project.id, "ids": list(annotation_ids), "most": MOST_COUNTED},
+    )
+    return dict(rows)
 
 
 def _of_same_sender(project: Project, annotation_id: UUID) -> Any:

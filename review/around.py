@@ -34,7 +34,10 @@ SELECT {_BEFORE}, {_AFTER},
         FROM review_queueact WHERE subject_id = %(turn)s ORDER BY id DESC LIMIT {ACTS}) AS one),
     (SELECT json_agg(one ORDER BY one.id DESC) FROM (
         SELECT id, turn_id, source, author, author_label, rating, root_cause, failure_category, tags, comment,
-            correction, version, created_at
+            correction, version, created_at, rubric, (
+                SELECT questions FROM review_rubric AS asked
+                WHERE asked.project_id = %(project)s
+                    AND asked.version = (review_annotation.rubric->>'version')::integer) AS questions
         FROM review_annotation WHERE project_id = %(project)s AND content_hash = %(content)s AND retracted_at IS NULL
         ORDER BY id DESC LIMIT {SAID}) AS one),
     (SELECT json_build_object('body', body, 'saved_at', saved_at) FROM review_draft

@@ -3,6 +3,7 @@
 The parser makes no HTML of the text's own, and what comes out passes a sanitiser, so that neither has to be perfect.
 """
 
+import re
 from typing import Any
 
 import nh3
@@ -86,3 +87,20 @@ def _as_json(text: str) -> str | None:
         return orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2).decode()
     except (orjson.JSONDecodeError, TypeError):
         return None
+
+
+# What marks text up, as far as it can be told without parsing: a list's rows need no more, forty at a time.
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n`]*$", re.MULTILINE)
+_LINE_MARK = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]?|[-*+][ \t]+(?=\S))+", re.MULTILINE)
+_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([^()\s]*\)")
+_CODE = re.compile(r"(`+)([^`\n]+)\1")
+_STRONG = re.compile(r"(\*\*|__|~~)(?=\S)([^\n]+?)(?<=\S)\1")
+_EMPHASIS = re.compile(r"(?<![\w*])([*_])(?=[^\s*_])([^*_\n]+?)(?<=\S)\1(?![\w*])")
+
+
+def plain(text: str) -> str:
+    """A text's words on one line, without the marks of markdown: for lists, where nothing is rendered."""
+    text = _LINE_MARK.sub("", _FENCE.sub("", text))
+    for mark, kept in ((_LINK, r"\1"), (_CODE, r"\2"), (_STRONG, r"\2"), (_EMPHASIS, r"\2")):
+        text = mark.sub(kept, text)
+    return " ".join(text.split())

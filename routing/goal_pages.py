@@ -1,6 +1,7 @@
 """The goals' pages: each view reads the request, calls one function, and renders."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -14,10 +15,20 @@ from agentloop.models import Project, Scope
 from agentloop.pages import MemberRequest, member_page, render_page, site_address
 from agentloop.parsing import read_time
 from routing import figures, plots
-from routing.errors import BadField, GoalNotFound
+from routing import paths as registry
+from routing.engine.choice import Standing
+from routing.errors import BadField, GoalNotFound, PathNotFound
 from routing.figures import DEFAULT_WINDOW, WINDOWS
-from routing.goal_settings import CONSTRAINTS, Preview, SettingsForm, defaults_of, preview_of, save_settings
-from routing.models import Decision, Goal, Path, goal_id
+from routing.goal_settings import (
+    CONSTRAINTS,
+    Preview,
+    SettingsForm,
+    defaults_of,
+    preview_of,
+    save_settings,
+    shares_between,
+)
+from routing.models import Decision, Goal, Path, PathStatus, goal_id
 from routing.standings import WINDOW_HOURS, look
 
 ROWS_FIRST = 12
@@ -136,6 +147,50 @@ def project_goals_log(request: MemberRequest, goal_key: str) -> HttpResponse:
         "next": page[LOG_PAGE - 1].decided_at.isoformat() if len(page) > LOG_PAGE else "",
     }
     return render_page(request, "routing/goal_log.html", known)
+
+
+# --- one path in and out of service ---------------------------------------------------------------------------
+
+
+@member_page(Scope.ADMIN)
+@require_http_methods(["GET", "HEAD", "POST"])
+def project_goals_path(request: MemberRequest, goal_key: str, path_id: str) -> HttpResponse:
+    """What disabling or enabling a path would do to the next decisions, and the act itself."""
+    goal, path = find_goal(request.project, goal_key), registry.find_path(request.project, path_id)
+    if path.goal_id != goal.id:
+        raise PathNotFound
+    if request.method != "POST":
+        known = {**frame_of(goal), **outlook_of(request.project, goal, path)}
+        return render_page(request, "routing/path.html", known)
+    if request.POST.get("act") == "disable":
+        registry.disable_path(request.project, request.actor, path_id)
+        messages.success(request, f"{path.model} is disabled: no decision takes it from now on.")
+    elif request.POST.get("act") == "enable":
+        same = registry.NewPath(path.model, tuple(path.tools), path.params, path.risk_level)
+        registry.register_path(request.project, request.actor, goal.name, same)
+        messages.success(request, f"{path.model} is enabled.")
+    return redirect("project_goals_goal", project=request.project.slug, goal_key=goal_key)
+
+
+def outlook_of(project: Project, goal: Goal, path: Path) -> dict[str, Any]:
+    """The shares of all paths now, and were this one's standing the other. One query."""
+    view = look(project, goal.name)
+    is_disabled = path.status == PathStatus.DISABLED
+    back = Standing.ROLLED_BACK if path.rollback_window else Standing.ACTIVE
+    standing = back if is_disabled else Standing.DISABLED
+    place = next(number for number, one in enumerate(view.paths) if one.id == path.id)
+    changed = replace(view.paths[place], contender=replace(view.paths[place].contender, standing=standing))
+    paths = (*view.paths[:place], changed, *view.paths[place + 1 :])
+    then = replace(view, paths=paths)
+    return {
+        "path": view.paths[place],
+        "letter": figures.letter_of(place),
+        "is_disabled": is_disabled,
+        "returns_rolled_back": is_disabled and bool(path.rollback_window),
+        "is_pinned": goal.pinned_path_id == path.id,
+        "is_last": all(one.contender.standing is Standing.DISABLED for one in paths),
+        "shares": shares_between(view, then, [one.contender for one in paths]),
+    }
 
 
 # --- settings -------------------------------------------------------------------------------------------------

@@ -236,13 +236,14 @@ def preview_of(
     proposals = proposals_under(project, goal, changes["bounds"], changes["max_untested"]) if explores else []
     return Preview(
         differences_of(goal, changes, names),
-        _shares(view, then, contenders),
+        shares_between(view, then, contenders),
         [f"{names[one.path_id]}: {one.reason}" for one in rollbacks_under(project, goal, config)],
         [f"{one.param} = {one.params[one.param]}: {one.reason}" for one in proposals],
     )
 
 
-def _shares(view: GoalView, then: GoalView, contenders: Sequence[Contender]) -> list[Share]:
+def shares_between(view: GoalView, then: GoalView, contenders: Sequence[Contender]) -> list[Share]:
+    """How often the next decisions take each path, as the goal is and as it would be."""
     before = _chances(view, [path.contender for path in view.paths])
     after = _chances(then, contenders)
     found = []

@@ -38,4 +38,5 @@ pages = [
     path("goals/<str:goal_key>/log/", goal_pages.project_goals_log, name="project_goals_log"),
     path("goals/<str:goal_key>/settings/", goal_pages.project_goals_settings, name="project_goals_settings"),
     path("goals/<str:goal_key>/preview/", goal_pages.project_goals_preview, name="project_goals_preview"),
+    path("goals/<str:goal_key>/paths/<str:path_id>/", goal_pages.project_goals_path, name="project_goals_path"),
 ]

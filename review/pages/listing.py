@@ -17,6 +17,7 @@ from agentloop.parsing import as_json_text, clean_text
 from agentloop.sql import run
 from review import figures
 from review.filters import FILTERS, Page, TurnFilter, page_of, read_filter
+from review.markdown import plain
 from review.models import SavedView, Status, Turn, TurnQuerySet
 
 ROWS = 40
@@ -230,7 +231,7 @@ def _row(turn: Any, actor: Actor, people: dict[str, str]) -> Row:
     is_held = bool(turn.claimed_by) and turn.claimed_until is not None and turn.claimed_until > now
     return Row(
         turn=turn,
-        preview=turn.preview,
+        preview=plain(turn.preview),
         signals=signal_chips(turn)[:3],
         holder=people.get(turn.claimed_by, turn.claimed_by) if is_held else "",
         is_mine=is_held and turn.claimed_by == actor.ref,

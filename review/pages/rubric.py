@@ -11,14 +11,14 @@ from django.views.decorators.http import require_http_methods
 
 from agentloop.errors import AppError
 from agentloop.models import Scope
-from agentloop.pages import MemberRequest, member_page, render_page
+from agentloop.pages import MemberRequest, member_page
 from agentloop.parsing import clean_text
+from agentloop.settings_pages import REFUSED, render_settings
 from review import rubrics
 from review.models import QuestionKind, Rubric
 from review.pages.rubric_form import asked_questions
 
 BLANK = {"key": "", "text": "", "kind": QuestionKind.BOOLEAN.value, "options": [], "low": 1, "high": 5, "step": 1}
-REFUSED = 422
 
 
 @member_page(Scope.ADMIN)
@@ -61,9 +61,7 @@ def _page(
         "rubric": asked,
         "questions": asked_questions(asked, None),
     }
-    response = render_page(request, "review/quality/rubric.html", known)
-    response.status_code = REFUSED if error else 200
-    return response
+    return render_settings(request, "review/quality/rubric.html", known, status=REFUSED if error else 200)
 
 
 def _whole(text: str) -> int:

@@ -64,6 +64,22 @@ def _choices(question: dict[str, Any], answer: Any) -> list[Choice]:
     return [Choice(str(place), one, one in chosen) for place, one in enumerate(question.get("options", []))]
 
 
+def answers_told(said: dict[str, Any]) -> list[tuple[str, str]]:
+    """A verdict's answers in words, each with its question as it was asked then."""
+    answers = (said.get("rubric") or {}).get("answers") or {}
+    asked = {one["key"]: one["text"] for one in said.get("questions") or []}
+    in_order = [*(key for key in asked if key in answers), *(key for key in answers if key not in asked)]
+    return [(asked.get(key, key), _told(answers[key])) for key in in_order]
+
+
+def _told(answer: Any) -> str:
+    if isinstance(answer, dict):
+        return NO_ANSWERS.get(answer.get("no_answer", ""), "")
+    if isinstance(answer, bool):
+        return "Yes" if answer else "No"
+    return ", ".join(answer) if isinstance(answer, list) else str(answer)
+
+
 def answers_in(request: HttpRequest) -> dict[str, Any]:
     """What the form answered, as the API takes it; what is wrong with an answer is said by its question's rule.
 

@@ -9,14 +9,17 @@ from agentloop.actors import Actor
 from agentloop.ids import shown
 from agentloop.models import Project, Scope
 from review import gold, memories
+from review.alike import alike
 from review.around import Around, around
 from review.markdown import rendered
 from review.models import FailureCategory, Rating, RootCause, Status, Turn
 from review.pages.listing import signal_chips
-from review.pages.rubric_form import asked_questions
+from review.pages.rubric_form import answers_told, asked_questions
 from review.priority import explain
+from review.words import folded
 
-SIMILAR = 3
+# More memories than are shown: some say the same.
+SIMILAR, SOUGHT = 3, 10
 FOLD_FROM = 2_400
 ROOT_CAUSES = {
     RootCause.CONTEXT: "Context: what it was given",
@@ -86,8 +89,9 @@ def why(turn: Turn) -> tuple[list[Why], float]:
 
 
 def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, is_raw: bool = False) -> dict[str, Any]:
-    """What `review/queue/_work.html` shows. Two queries: what stands around the turn, and similar corrections."""
+    """What `review/queue/_work.html` shows. Three queries: all around the turn, and what is like it."""
     context = around(project, turn, actor.ref)
+    past = _past(context)
     reasons, priority = why(turn)
     has_judged = any(one["actor"] == actor.ref for one in context.opinions)
     return {
@@ -96,6 +100,7 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
         # Nobody who may still judge it blind sees what others said.
         "opinions": context.opinions if turn.is_disputed and actor.is_owner else [],
         "around": context,
+        "past": past,
         "is_raw": is_raw,
         "question_html": rendered(turn.question),
         "response_html": rendered(turn.response),
@@ -104,7 +109,8 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
         "signals": signal_chips(turn),
         "why": reasons,
         "priority": priority,
-        "similar": _similar(project, turn),
+        "similar": _similar(project, turn, past),
+        "alike": alike(project, turn),
         "told": gold.told(turn, actor),
         "acts": _history(context.acts, people),
         "undoable": _undoable(context, actor),
@@ -118,11 +124,27 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
     }
 
 
-def _similar(project: Project, turn: Turn) -> list[dict[str, Any]]:
-    """Corrections of like questions; what shares only a few words with this one says little about it."""
-    found = memories.search(project, turn.question[:2_000], limit=SIMILAR)
+def _past(context: Around) -> list[dict[str, Any]]:
+    """What was said of this text; a correction that was given several times over stands once."""
+    told: dict[Any, dict[str, Any]] = {}
+    for one in context.verdicts:
+        same = (one["rating"], folded(one["correction"]), one["comment"]) if one["correction"] else one["id"]
+        first = told.setdefault(same, {**one, "answers": answers_told(one), "times": 0})
+        first["times"] += 1
+    return list(told.values())
+
+
+def _similar(project: Project, turn: Turn, past: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Corrections of like questions, each once; what shares only a few words with this one says little about it."""
+    found = memories.search(project, turn.question[:2_000], limit=SOUGHT)
     telling = {shown("mem", one) for one in gold.memories_of_original(project, turn)} if turn.gold_for else set()
-    return [memory for memory in found if memory["score"] >= 0.4 and memory["id"] not in telling]
+    told: dict[str, dict[str, Any]] = {}
+    for memory in found:
+        if memory["score"] >= 0.4 and memory["id"] not in telling:
+            first = told.setdefault(folded(memory["fact"]), {**memory, "times": 0})
+            first["times"] += 1
+    said = {folded(one["correction"]) for one in past}
+    return [memory for fact, memory in told.items() if fact not in said][:SIMILAR]
 
 
 def _history(acts: list[dict[str, Any]], people: dict[str, str]) -> list[dict[str, Any]]:

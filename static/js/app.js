@@ -1,12 +1,14 @@
 // Loaded on every page for members: menus, notices, theme, times, keys. A page's own module stands beside this one.
 
 import "./keys.js";
+import { announce } from "./live.js";
 import { showTimes } from "./times.js";
 import "./theme.js";
 
 document.documentElement.dataset.scripts = "";
 const KEEP_NOTICE_MS = 12_000;
 const MOST_NOTICES = 3;
+const ANNOUNCE_AFTER_MS = 300;
 
 document.addEventListener("click", (event) => {
   const close = event.target.closest("[data-close]");
@@ -40,6 +42,9 @@ if (notices) {
     for (const old of [...shown].slice(0, Math.max(0, shown.length - MOST_NOTICES))) old.remove();
   }).observe(notices, { childList: true });
   for (const notice of notices.querySelectorAll("[data-notice]:not(.error)")) letGo(notice);
+  // Screen readers tell what changes in a live region, not what came with the page.
+  const told = [...notices.querySelectorAll("[data-notice] > p")].map((line) => line.textContent.trim()).join(" ");
+  if (told) setTimeout(() => announce(told), ANNOUNCE_AFTER_MS);
 }
 
 showTimes(document);

@@ -29,7 +29,18 @@ def filled(transactional_db: None) -> list[str]:
     invitations.invite(project=project, actor=SYSTEM, email="eve@example.com", role="viewer")
     hook = outbox.add_webhook(project, SYSTEM, url="https://hooks.example/a", secret="a-secret-of-sixteen")
     outbox.tell(Project.objects.get(), "rollback", [{"message": "A path was rolled back."}])
-    settings = ("", "weights/", "keys/", "signing-keys/", "members/", "webhooks/", "notices/", "audit/")
+    settings = (
+        "",
+        "weights/",
+        "keys/",
+        "signing-keys/",
+        "members/",
+        "webhooks/",
+        "notices/",
+        "audit/",
+        "rubric/",
+        "widget/",
+    )
     lists = ("annotations/", "memories/", f"memories/{memory_id}/edit/", "exports/", "notices/", "annotations/?tag=no")
     own = [f"/p/acme/settings/{part}" for part in (*settings, f"webhooks/{shown('hook', hook.id)}/")]
     return own + [f"/p/acme/{part}" for part in lists]
@@ -122,4 +133,25 @@ def test_weights_show_their_effect_while_one_types(browser: Any, live_server: An
     page.get_by_label("Weight of rephrase").fill("much")
     page.get_by_text("Look at the weights in red.").wait_for()
     assert Project.objects.get().setting("signal_weights") == {}
+    context.close()
+
+
+def test_what_was_done_is_said_aloud_and_covers_nothing_on_a_phone(
+    browser: Any, live_server: Any, filled: list[str]
+) -> None:
+    context = browser.new_context(base_url=live_server.url, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto("/accounts/login/?next=/p/acme/settings/widget/")
+    sign_in(page)
+    page.get_by_role("heading", name="Feedback form").wait_for()
+    assert page.locator("[data-notice]").count() == 0
+    page.locator("#look").get_by_role("button", name="Save").click()
+    page.locator("[data-notice]").wait_for()
+    page.wait_for_function("() => document.getElementById('live').textContent.includes('The feedback form is saved')")
+    box = page.locator("[data-notice]").bounding_box()
+    assert box["x"] >= 8
+    assert box["x"] + box["width"] <= 390 - 8
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    button = page.locator("#access").get_by_role("button", name="Save").bounding_box()
+    assert button["y"] + button["height"] <= page.locator("[data-notice]").bounding_box()["y"]
     context.close()

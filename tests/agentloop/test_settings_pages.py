@@ -119,7 +119,6 @@ def test_a_refused_value_stands_beside_its_field_and_nothing_is_saved(alice: Cli
         ("memories", {"memory_threshold": "0.8"}, {"memory_threshold": 0.8}),
         ("privacy", {"mask": ["email", "ip"]}, {"mask": ["email", "ip"]}),
         ("privacy", {"mask_patterns": "A-\\d+\n\n B-\\d+ "}, {"mask_patterns": ["A-\\d+", "B-\\d+"]}),
-        ("widget", {"widget_origins": "https://app.example.com"}, {"widget_origins": ["https://app.example.com"]}),
         ("blame", {"blame.prompt": "0.9"}, {"blame": {"context": 0.0, "prompt": 0.9, "model": 1.0, "tool": 1.0}}),
         (
             "authority",
@@ -143,7 +142,6 @@ def test_each_kind_of_setting_is_read(
         ("queue", {"random_share": "2"}, "Takes a number from 0 to 1."),
         ("queue", {"claim_minutes": "soon"}, "Enter a whole number."),
         ("privacy", {"mask_patterns": "("}, "Has a pattern that cannot be read"),
-        ("widget", {"widget_origins": "app.example.com/path"}, "Takes a list of at most 50 origins"),
         ("blame", {"blame.model": "3"}, "Takes an object with numbers from 0 to 1"),
         ("authority", {"authority.1": "review"}, "Takes the five sources, weakest first"),
     ],

@@ -1,10 +1,12 @@
 """What agents and users write, as HTML: readable, and never more than text."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from review.markdown import MAX_RENDERED, rendered
+from review.markdown import MAX_RENDERED, plain, rendered
 from tests.dashboard.support import elements
 
 ALLOWED = {"p", "br", "hr", "strong", "em", "s", "a", "code", "pre", "span", "blockquote", "ul", "ol", "li"} | {
@@ -41,7 +43,8 @@ def check(html: str) -> None:
     for tag, attributes in elements(html):
         assert tag in ALLOWED, tag
         assert set(attributes) <= {"href", "title", "rel", "class", "start"}, attributes
-        assert attributes.get("href", "https:").startswith(("https:", "http:", "mailto:", "/", "#")), attributes
+        # An address without a scheme leads to a page of ours.
+        assert urlsplit(attributes.get("href", "")).scheme in ("", "https", "http", "mailto"), attributes
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -76,3 +79,28 @@ def test_json_is_laid_out_wherever_it_stands() -> None:
 def test_what_is_too_long_to_parse_stays_plain() -> None:
     html = rendered("**x**" + "y" * MAX_RENDERED)
     assert html.startswith('<p class="plain">**x**')
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Why does `fetch()` give **CORS** errors?", "Why does fetch() give CORS errors?"),
+        ("See [the docs](https://example.com/a) and ![a map](m.png)", "See the docs and a map"),
+        ("# Title\n\n> quoted\n\n- one\n- *two*", "Title quoted one two"),
+        ("```js\nfetch(url)\n```\nWhy?", "fetch(url) Why?"),
+        ("__init__ and snake_case_names, 2 * 3 * 4, a*b*c", "init and snake_case_names, 2 * 3 * 4, a*b*c"),
+        ("_so_ ~~not~~ ``a b``", "so not a b"),
+        ("<b>as it is</b> & so", "<b>as it is</b> & so"),
+        ("an **open mark and `code", "an **open mark and `code"),
+        ("", ""),
+    ],
+)
+def test_a_list_shows_plain_words(text: str, words: str) -> None:
+    assert plain(text) == words
+
+
+@given(st.text(alphabet="*_`~[]()#> -ab\n", max_size=240))
+def test_plain_words_stand_on_one_line_and_are_no_longer(text: str) -> None:
+    words = plain(text)
+    assert "\n" not in words
+    assert len(words) <= len(text)

@@ -176,3 +176,33 @@ def test_in_a_browser(reviewer: Any, call: Caller, project: Project) -> None:
         desk.get_by_role("button", name="Accept").click()
     assert Annotation.objects.get().rubric == {"version": 1, "answers": {"which_tone": "cold"}}
     assert owner.said == bob.said == []
+
+
+# --- afterwards -----------------------------------------------------------------------------------------------
+TOLD: dict[str, tuple[Any, str]] = {
+    "polite": (True, "Yes"),
+    "tone": ({"no_answer": "not_applicable"}, "Not applicable"),
+    "missing": (["facts", "prices"], "facts, prices"),
+    "depth": (2.5, "2.5"),
+    "note": ("<b>so</b>", "&lt;b&gt;so&lt;/b&gt;"),
+}
+
+
+def test_what_was_answered_is_told_with_its_question_as_it_was_asked(
+    bob: Client, call: Caller, project: Project, rubric: Rubric
+) -> None:
+    turn = turn_of(call.log())
+    given = {"rating": "partial", "rubric": {"version": 1, "answers": {key: said for key, (said, _) in TOLD.items()}}}
+    assert call("POST", f"/v1/turns/{turn.shown_id}/verdict", given).status == 201
+    Rubric.objects.create(project=project, version=2, questions=[{**QUESTIONS[0], "text": "Anew?"}], author="system")
+    told = bob.get(path_of(turn)).text.partition('id="past-title"')[2].partition("</section>")[0]
+    asked = {one["key"]: one["text"] for one in QUESTIONS}
+    for key, (_, words) in TOLD.items():
+        assert f'<dt dir="auto">{asked[key]}</dt><dd dir="auto">{words}</dd>' in told
+    assert "Anew?" not in told
+
+
+def test_it_stands_among_the_settings(alice: Client) -> None:
+    page = alice.get(PAGE).text
+    assert 'aria-label="Settings"' in page
+    assert f'<a href="{PAGE}" aria-current="page">Rubric</a>' in page

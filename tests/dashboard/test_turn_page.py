@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from django.contrib.postgres.search import SearchVector
+from django.db.models import Value
 from django.test import Client
 
 from agentloop.actors import SYSTEM
+from agentloop.ids import new_id
 from agentloop.models import Project
 from agentloop.tenancy import change_settings
 from review.models import Annotation, Draft, Memory, QueueAct, Turn
@@ -48,6 +51,42 @@ def test_the_sessions_other_turns_stand_around_it_in_time(bob: Client, call: Cal
     pane = bob.get(path_of(middle)).text.partition('id="turn"')[2]
     assert pane.index("first of it") < pane.index("middle of it") < pane.index("last of it")
     assert "of another" not in pane
+
+
+def test_similar_turns_with_what_became_of_them(bob: Client, call: Caller) -> None:
+    before = turn_of(call.log("What is the limit at night?", "R$1."))
+    post(bob, path_of(before, "verdict"), rating="incorrect")
+    turn = turn_of(call.log("What is the limit at night, now?", "R$2."))
+    settle_index()
+    part = bob.get(path_of(turn)).text.partition('id="alike-title"')[2].partition("</section>")[0]
+    assert path_of(before) in part
+    assert "Incorrect" in part
+    assert "What is the limit at night?" in part
+
+
+def test_a_correction_that_was_given_three_times_stands_once(bob: Client, call: Caller) -> None:
+    for _ in range(3):
+        before = turn_of(call.log("What is the limit at night?", "R$1."))
+        post(bob, path_of(before, "verdict"), rating="incorrect", correction="The limit is R$5,000.")
+    again = bob.get(path_of(turn_of(call.log("What is the limit at night?", "R$1.")))).text
+    assert again.count('dir="auto">The limit is R$5,000.') == 1
+    assert "the same correction given 3 times" in again
+
+
+def test_memories_that_say_the_same_stand_once(bob: Client, call: Caller, project: Project) -> None:
+    for user in ("ann", "ben"):
+        create_memory(project, "What is the limit at night?", "The limit is R$5,000.", user)
+    page = bob.get(path_of(turn_of(call.log("What is the limit at night?", "R$2.")))).text
+    assert page.count('dir="auto">The limit is R$5,000.') == 1
+    assert "the same correction given 2 times" in page
+
+
+def create_memory(project: Project, question: str, fact: str, user: str) -> None:
+    found = SearchVector(Value(f"{question} {fact}".lower()), config="simple")
+    memory = Memory.objects.create(
+        project=project, question=question, fact=fact, user_id=user, source_id=new_id(), document=""
+    )
+    Memory.objects.filter(id=memory.id).update(document=found)
 
 
 def test_past_corrections_of_like_questions(bob: Client, call: Caller) -> None:

@@ -10,13 +10,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from agentloop.actors import SYSTEM
+from agentloop.ids import shown
 from agentloop.models import AuditEntry, Project
 from agentloop.tenancy import add_member
 from routing import figures, plots
 from routing.advice import state_snapshot
 from routing.decisions import Asked, decide
 from routing.evidence import withdraw
-from routing.models import Goal, Path, PathChange, goal_id
+from routing.models import Goal, Path, PathChange, PathStatus, goal_id
 from routing.paths import NewPath, change_goal, register_path
 from routing.standings import look
 from routing.watch import watch_goal
@@ -295,6 +296,50 @@ def test_what_cannot_be_is_said_and_not_saved(
         assert answer.status_code == 422
         assert said in answer.text
     assert Goal.objects.of(project).values().get(name="book") == before
+
+
+def test_a_path_is_disabled_and_enabled_with_a_look_at_what_follows(owner: Client, project: Project) -> None:
+    outcomes(project, "good", "+" * 30)
+    outcomes(project, "poor", "-" * 30)
+    path = Path.objects.of(project).get(model="good")
+    page = address(project, page=f"paths/{shown('path', path.id)}/")
+    assert page in owner.get(address(project)).text
+    before = owner.get(page)
+    now, then = ({one.name: getattr(one, when) for one in before.context["shares"]} for when in ("old", "new"))
+    assert now["good"] > 0.5
+    assert then == {"good": 0.0, "poor": 1.0}
+    assert Path.objects.get(id=path.id).status == PathStatus.ACTIVE
+    assert owner.post(page, {"act": "disable"})["Location"] == address(project)
+    assert Path.objects.get(id=path.id).status == PathStatus.DISABLED
+    assert "good is disabled" in owner.get(address(project)).text
+    after = owner.get(page)
+    assert "Enable path" in after.text
+    assert {one.name: one.old for one in after.context["shares"]} == then
+    last = Path.objects.of(project).get(model="poor")
+    assert "the last path in service" in owner.get(address(project, page=f"paths/{shown('path', last.id)}/")).text
+    owner.post(page, {"act": "enable"})
+    assert Path.objects.get(id=path.id).status == PathStatus.ACTIVE
+    changes = PathChange.objects.filter(path=path).order_by("at", "id").values_list("change", "actor")
+    actor = f"user:{User.objects.get(username='owner@example.com').pk}"
+    assert list(changes) == [("disable", actor), ("enable", actor)]
+
+
+@pytest.mark.parametrize("role", ["reviewer", "viewer"])
+def test_others_cannot_disable_a_path(sign_in: Callable[[str], Client], project: Project, role: str) -> None:
+    outcomes(project, "m", "+-")
+    path, client = Path.objects.of(project).get(), sign_in(role)
+    page = address(project, page=f"paths/{shown('path', path.id)}/")
+    assert page not in client.get(address(project)).text
+    assert (client.get(page).status_code, client.post(page, {"act": "disable"}).status_code) == (403, 403)
+    assert Path.objects.get(id=path.id).status == PathStatus.ACTIVE
+
+
+def test_a_path_of_another_goal_is_not_found_here(owner: Client, project: Project) -> None:
+    outcomes(project, "m", "+-")
+    outcomes(project, "m", "+-", goal="other")
+    path = Path.objects.of(project).get(goal__name="other")
+    page = address(project, page=f"paths/{shown('path', path.id)}/")
+    assert (owner.get(page).status_code, owner.post(page, {"act": "disable"}).status_code) == (404, 404)
 
 
 @pytest.mark.parametrize("role", ["reviewer", "viewer"])

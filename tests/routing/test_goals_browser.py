@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from agentloop.actors import SYSTEM
+from agentloop.ids import shown
 from agentloop.models import Project
 from routing.models import Goal, goal_id
+from routing.models import Path as GoalPath
 from routing.paths import NewPath, change_goal, register_path
 from routing.watch import watch_goal
 from tests.review.support import make_project, member
@@ -83,7 +85,9 @@ def test_everyone_can_use_every_goals_page(opened: Any, project: Project, size: 
     page.on("console", lambda message: said.append(message.text))
     found = {"list": problems_of(page)}
     pages = [address(project, goal) for goal in ("book", "young", "bare")]
-    for path in [*pages, address(project, page="log/"), address(project, page="settings/")]:
+    fallen = GoalPath.objects.of(project).get(model="fallen")
+    further = ("log/", "settings/", f"paths/{shown('path', fallen.id)}/")
+    for path in [*pages, *(address(project, page=page) for page in further)]:
         page.goto(path)
         if path == address(project):
             page.get_by_role("button", name="Tables").click()
