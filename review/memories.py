@@ -216,12 +216,17 @@ WITH found AS MATERIALIZED ({search}), held AS (
 )
 SELECT id, fact, tags, source_id, created_at, score FROM found ORDER BY score DESC, updated_at DESC, id
 """
+_UNCOUNTED_SQL = """
+SELECT id, fact, tags, source_id, created_at, score FROM ({search}) AS found ORDER BY score DESC, updated_at DESC, id
+"""
 
 
 def search(
-    project: Project, query: str, *, limit: int = 3, user_id: str = "", tags: Sequence[str] = ()
+    project: Project, query: str, *, limit: int = 3, user_id: str = "", tags: Sequence[str] = (), counts: bool = True
 ) -> list[dict[str, Any]]:
     """Memories by the share of the query's weight that they match, best first. One query.
+
+    What agents get is counted; a page that looks them up for a reviewer says `counts=False`.
 
     Any word may match. A query without words gets the newest memories, with a score of 0. The one thing that
     may stand in for this later, a search by meaning, has the same arguments and the same answer.
@@ -229,7 +234,7 @@ def search(
     asked = words(query)[:QUERY_WORDS]
     search_sql = (_SEARCH_SQL if asked else _NEWEST_SQL).format(only_user="AND user_id = %(user)s" if user_id else "")
     rows = run(
-        _COUNTED_SQL.format(search=search_sql),
+        (_COUNTED_SQL if counts else _UNCOUNTED_SQL).format(search=search_sql),
         {
             "project": project.id,
             "words": asked,

@@ -296,8 +296,9 @@ SELECT
             AND (path.model = ANY(%(models)s::text[]) OR path.id = ANY(%(paths)s::uuid[]))),
     (SELECT json_agg(json_build_object('goal_id', taken.goal_id, 'trace_id', trace_id, 'path_id', path_id,
             'model', path.model, 'at', extract(epoch FROM decided_at), 'pipeline_id', pipeline_id))
-        FROM routing_decision AS taken JOIN routing_path AS path ON path.id = taken.path_id
-        WHERE taken.project_id = %(project)s AND taken.trace_id = ANY(%(traces)s::text[])),
+        FROM unnest(%(traces)s::text[]) AS named(trace) CROSS JOIN LATERAL (
+            SELECT * FROM routing_decision WHERE project_id = %(project)s AND trace_id = named.trace OFFSET 0
+        ) AS taken JOIN routing_path AS path ON path.id = taken.path_id),
     (SELECT count(*) FROM locked)
 """
 
@@ -449,6 +450,11 @@ LEDGER = {
 _NAMES = ", ".join(LEDGER)
 _RECORD = ", ".join(f"{name} {kind}" for name, kind in LEDGER.items())
 
+# OFFSET leaves the planner no choice but the index of traces: while it doesn't know yet how many rows there are, it
+# would read all of a project's.
+_OF_PAIRS = """SELECT found.* FROM pair CROSS JOIN LATERAL (
+        SELECT * FROM {} WHERE project_id = %(project)s AND trace_id = pair.trace_id AND goal_id = pair.goal_id OFFSET 0
+    ) AS found"""
 APPEND_SQL = f"""
 WITH pair AS (SELECT * FROM json_to_recordset(%(pairs)s::json) AS given(goal_id uuid, trace_id text)),
 added AS (
@@ -456,18 +462,20 @@ added AS (
     SELECT %(project)s, now(), {_NAMES} FROM json_to_recordset(%(rows)s::json) AS given({_RECORD})
     ORDER BY key ON CONFLICT (project_id, key) DO NOTHING RETURNING {WORD}
 ), outcome AS (
-    SELECT {OUTCOME_COLUMNS} FROM routing_outcome JOIN pair USING (trace_id, goal_id) WHERE project_id = %(project)s
+    SELECT {OUTCOME_COLUMNS} FROM ({_OF_PAIRS.format("routing_outcome")}) AS outcome
 )
 SELECT
     (SELECT json_agg(added) FROM added),
     (SELECT json_agg(word) FROM (
-        SELECT {WORD} FROM routing_ledgerrow JOIN pair USING (trace_id, goal_id) WHERE project_id = %(project)s
+        SELECT {WORD} FROM ({_OF_PAIRS.format("routing_ledgerrow")}) AS row
     ) AS word),
     (SELECT json_agg(outcome) FROM outcome),
     (SELECT json_agg(json_build_array(id, model, {TERMS})) FROM routing_path
         WHERE id = ANY(%(paths)s::uuid[]) OR id IN (SELECT path_id FROM outcome)),
-    (SELECT json_agg(json_build_array(trace_id, model, cost_usd, latency_ms)) FROM routing_eventspan
-        WHERE project_id = %(project)s AND trace_id IN (SELECT trace_id FROM pair) AND model <> '')
+    (SELECT json_agg(json_build_array(trace_id, model, cost_usd, latency_ms))
+        FROM (SELECT DISTINCT trace_id AS trace FROM pair) AS named CROSS JOIN LATERAL (
+            SELECT * FROM routing_eventspan WHERE project_id = %(project)s AND trace_id = named.trace OFFSET 0
+        ) AS span WHERE model <> '')
 """
 
 

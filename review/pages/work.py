@@ -136,7 +136,7 @@ def _past(context: Around) -> list[dict[str, Any]]:
 
 def _similar(project: Project, turn: Turn, past: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Corrections of like questions, each once; what shares only a few words with this one says little about it."""
-    found = memories.search(project, turn.question[:2_000], limit=SOUGHT)
+    found = memories.search(project, turn.question[:2_000], limit=SOUGHT, counts=False)
     telling = {shown("mem", one) for one in gold.memories_of_original(project, turn)} if turn.gold_for else set()
     told: dict[str, dict[str, Any]] = {}
     for memory in found:
