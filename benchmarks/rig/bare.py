@@ -56,8 +56,8 @@ def one(request: HttpRequest) -> JsonResponse:
     identity = uuid.uuid4()
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""INSERT INTO review_turn ({COLUMNS}) VALUES (%s, %s, 'pending', %s, %s, %s, '{{}}', %s, '{{}}', '{{}}', %s, %s,
-            '', %s, '', '', '', 1, {REST})""",
+            f"""INSERT INTO review_turn ({COLUMNS}) VALUES (%s, %s, 'pending', %s, %s, %s, '{{}}', %s, %s, '{{}}', %s, %s,
+            '', %s, %s, '', '', 1, {REST})""",
             [
                 identity,
                 PROJECT,
@@ -65,9 +65,11 @@ def one(request: HttpRequest) -> JsonResponse:
                 turn["agent_response"],
                 identity,
                 json.dumps(turn["signals"]),
+                json.dumps(turn["metadata"]),
                 turn["user_id"],
                 turn["session_id"],
                 turn["metadata"]["goal"],
+                turn["metadata"]["model"],
             ],
         )
     return answered({"turn_id": identity.hex}, status=201)
@@ -78,8 +80,8 @@ def batch(request: HttpRequest) -> JsonResponse:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""INSERT INTO review_turn ({COLUMNS})
-            SELECT t.id, %s, 'pending', t.question, t.agent_response, t.id, '{{}}', t.signals, '{{}}', '{{}}', t.user_id,
-            t.session_id, '', t.metadata->>'goal', '', '', '', 1, {REST}
+            SELECT t.id, %s, 'pending', t.question, t.agent_response, t.id, '{{}}', t.signals, t.metadata, '{{}}', t.user_id,
+            t.session_id, '', t.metadata->>'goal', t.metadata->>'model', '', '', 1, {REST}
             FROM (SELECT gen_random_uuid() AS id, * FROM jsonb_to_recordset(%s::jsonb -> 'turns') AS given(
                 question text, agent_response text, signals jsonb, metadata jsonb, user_id text, session_id text)) AS t""",
             [PROJECT, request.body.decode()],

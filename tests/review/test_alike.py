@@ -89,7 +89,8 @@ def test_however_many_were_asked_the_same_few_are_read(project: Project, call: C
     plan = explained(alike.parameters(project, turn.id, asked))
     scans = [(node["Node Type"], node.get("Index Name"), node.get("Relation Name")) for node in nodes_of(plan)]
     assert ("Bitmap Index Scan", "turn_document", None) in scans
-    assert not [scan for scan in scans if scan[0] == "Seq Scan"]
+    # Of the turns themselves there is a page alone here, which may be read however PostgreSQL likes.
+    assert ("Seq Scan", None, "review_turnindex") not in scans
     read = [node["Actual Rows"] for node in nodes_of(plan) if node.get("Relation Name") == "review_turnindex"]
     assert 0 < read[0] <= alike.LOOKED_AT + 1
 
