@@ -18,7 +18,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -133,8 +133,10 @@ def _stop_if_last(home: Path, users: int) -> None:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
-    for server in _servers(home):
-        server.stop()
+    with ExitStack() as stack:
+        # Each is stopped, also when another one can't be.
+        for server in _servers(home):
+            stack.callback(server.stop)
 
 
 @contextmanager
@@ -397,8 +399,8 @@ class Valkey:
         raise EmbeddedError(f"The embedded Valkey does not start: {_last_line(_tail(log))} (see {log})")
 
     def stop(self) -> None:
-        server = self.process()
-        if server:
+        # By folder: one whose start was broken off may not have written its PID file yet.
+        for server in _processes("valkey-server", self.data):
             _end(server)
 
     def answers(self) -> bool:

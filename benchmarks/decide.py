@@ -107,10 +107,11 @@ def _insights(count: int) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE routing_pathbucket")
     with rig.web(18823) as port:
-        times = sorted(_get(port, key) for _ in range(12))
+        # Each process's first answer, which fills its caches, is not counted.
+        times = sorted([_get(port, key) for _ in range(220)][20:])
     note = f"goal: {GOAL_LIMIT_MS} ms"
     return [
-        f"| insights over {count:,} outcomes | p50 {1000 * times[6]:.0f} ms, worst {1000 * times[-1]:.0f} ms | {note} | |",
+        f"| insights over {count:,} outcomes | p50 {1000 * times[100]:.0f} ms, p99 {1000 * times[198]:.0f} ms | {note} | |",
         f"| rebuild of {count:,} outcomes | {rebuilt:.0f} s | | |",
     ]
 

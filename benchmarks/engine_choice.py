@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from random import Random
 
+from routing.engine import choice
 from routing.engine.change import Detector, alarm, observe
 from routing.engine.choice import Constraints, Contender, Figures, Terms, chances, choose
 from routing.engine.histogram import Histogram, contribution, merged
@@ -79,11 +80,16 @@ def rest(calls: int) -> None:
     _row("a posterior", lambda: believe(evidence), calls)
     for count in (2, 10, 50):
         contenders = contenders_of(count, AGES["mixed"], True, rng)
-        _row(f"the chances of {count} paths", lambda c=contenders: chances(c, CONSTRAINED, NOW), 200)
+        _row(f"the chances of {count} paths", lambda c=contenders: _chances_anew(c), 200)
     detector = Detector()
     for step in range(10_000):
         detector = observe(detector, float(rng.random() < 0.9), float(step))
     _row("an outcome past the detector, the 10,001st", lambda: alarm(observe(detector, 1.0, 1e4)), calls)
+
+
+def _chances_anew(contenders: Sequence[Contender]) -> None:
+    choice._probabilities_best.cache_clear()
+    chances(contenders, CONSTRAINED, NOW)
 
 
 def _row(words: str, call: Callable[..., object], calls: int) -> None:

@@ -15,10 +15,9 @@ import json, sys, time
 sys.path.insert(0, {root!r})
 import django
 django.setup()
-from agentloop.models import Project
-from review.removal import sweep_expired
-project, count, begun = Project.objects.get(slug="swept"), 0, time.perf_counter()
-while done := sweep_expired(project):
+from review.upkeep import sweep_expired
+count, begun = 0, time.perf_counter()
+while done := sweep_expired():
     count += done
 print(json.dumps([count, time.perf_counter() - begun]))
 """

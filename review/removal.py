@@ -18,7 +18,8 @@ from review.memories import lock_memories, rebuild_memories
 from review.models import GoldAnswer, GoldTurn
 from review.queue import find_turn
 
-SWEEP_BATCH = 2000
+# Some milliseconds of work: nobody who comes meanwhile waits for more than that.
+SWEEP_BATCH = 200
 
 # First the turns and their marks are locked: the worker that indexes one of them now is waited for, so that
 # the next statement sees what it wrote.
@@ -103,7 +104,10 @@ def _delete(
         if not doomed:
             return 0, []
         [(count, memories)] = run(
-            _DELETE_SQL.format(also=also, outlives=outlives), {"project": project.id, "doomed": doomed}
+            _DELETE_SQL.format(also=also, outlives=outlives),
+            {"project": project.id, "doomed": doomed},
+            # Planning it takes as long as deleting fifty turns.
+            keep_plan=True,
         )
     return count, memories
 

@@ -166,8 +166,7 @@ def project_goals_path(request: MemberRequest, goal_key: str, path_id: str) -> H
         registry.disable_path(request.project, request.actor, path_id)
         messages.success(request, f"{path.model} is disabled: no decision takes it from now on.")
     elif request.POST.get("act") == "enable":
-        same = registry.NewPath(path.model, tuple(path.tools), path.params, path.risk_level)
-        registry.register_path(request.project, request.actor, goal.name, same)
+        registry.enable_path(request.project, request.actor, path_id)
         messages.success(request, f"{path.model} is enabled.")
     return redirect("project_goals_goal", project=request.project.slug, goal_key=goal_key)
 

@@ -56,15 +56,25 @@ def register_path(project: Project, actor: Actor, goal_name: str, new: NewPath) 
         made = make_paths(project, [row], {goal: goal_name})
         path = Path.objects.of(project).get(id=row["id"])
         if not made and path.status == PathStatus.DISABLED:
-            _enable(path, actor)
+            _enable(path, actor, "registered again")
     return path
 
 
-def _enable(path: Path, actor: Actor) -> None:
+def enable_path(project: Project, actor: Actor, shown_id: str) -> Path:
+    """Puts a disabled path back where it stood. Twice is safe."""
+    with transaction.atomic():
+        path = find_path(project, shown_id)
+        locked = Path.objects.select_for_update().get(id=path.id)
+        if locked.status == PathStatus.DISABLED:
+            _enable(locked, actor, "on request")
+    return locked
+
+
+def _enable(path: Path, actor: Actor, reason: str) -> None:
     path.status = PathStatus.ROLLED_BACK if path.rollback_window else PathStatus.ACTIVE
     path.disabled_by = ""
     path.save(update_fields=["status", "disabled_by"])
-    note_change(path, "enable", "registered again", actor)
+    note_change(path, "enable", reason, actor)
 
 
 def register_models(project: Project, goal_name: str, models: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from agentloop.errors import AppError
+from agentloop.gathering import Gathering
 from agentloop.models import Project
 from agentloop.parsing import as_json_text, clean_text, read_time
 from agentloop.sql import run
@@ -14,7 +15,7 @@ from routing.engine.categories import FAILURE_CATEGORIES, category_of_reason
 from routing.engine.evidence import Source
 from routing.engine.readings import ANCHOR, read_signal
 from routing.errors import BadField, OutcomeNotFound, UnknownFailureCategory
-from routing.evidence import Observation, goals_of_traces, own_trace, record
+from routing.evidence import Observation, Recorded, goals_of_traces, own_trace, record
 from routing.models import NAME_LIMIT, TRACE_LIMIT, goal_id
 
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
@@ -113,10 +114,14 @@ def read_outcome(given: Mapping[str, Any], header_key: str = "") -> Observation:
     )
 
 
+# Single reports from many requests at once: on a busy path they would wait for each other's commit.
+_together: Gathering[Observation, Recorded] = Gathering(record)
+
+
 def report_outcome(project: Project, given: Mapping[str, Any], header_key: str = "") -> dict[str, Any]:
     """Records one report. Three statements; one more where its goal or path is new."""
     said = read_outcome(given, header_key)
-    [done] = record(project, [said])
+    done = _together.store(project, said)
     return {"status": "accepted", "trace_id": done.trace_id, "goal": said.goal}
 
 
