@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
+from agentloop.fields import Choice
 from agentloop.ids import shown
 from agentloop.keys import DEFAULT_SCOPES
 from agentloop.models import ApiKey, AuditEntry, Member, Project, Role, Scope, SigningKey
@@ -43,7 +44,7 @@ class ProjectChange(Strict):
 class NewKey(Strict):
     name = serializers.CharField(max_length=100, help_text="What the key is for.")
     scopes = serializers.ListField(
-        child=serializers.ChoiceField(Scope.choices),
+        child=Choice(Scope.choices),
         required=False,
         allow_empty=False,
         default=list(DEFAULT_SCOPES),
@@ -67,7 +68,7 @@ class NewSigningKey(Strict):
 )
 class NewMember(Strict):
     email = serializers.CharField(max_length=150, help_text="The address the person signs in with.")
-    role = serializers.ChoiceField(Role.choices)
+    role = Choice(Role.choices)
     password = serializers.CharField(
         required=False,
         max_length=200,
@@ -77,7 +78,7 @@ class NewMember(Strict):
 
 
 class RoleChange(Strict):
-    role = serializers.ChoiceField(Role.choices)
+    role = Choice(Role.choices)
 
 
 # --- what it shows --------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ class KeyOut(serializers.Serializer[Any]):
     id = serializers.CharField()
     name = serializers.CharField()
     prefix = serializers.CharField(help_text="The beginning of the key, to tell keys apart.")
-    scopes = serializers.ListField(child=serializers.ChoiceField(Scope.choices))
+    scopes = serializers.ListField(child=Choice(Scope.choices))
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     revoked_at = serializers.DateTimeField(allow_null=True)
@@ -135,7 +136,7 @@ class SigningKeysOut(serializers.Serializer[Any]):
 class MemberOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     email = serializers.CharField()
-    role = serializers.ChoiceField(Role.choices)
+    role = Choice(Role.choices)
     created_at = serializers.DateTimeField()
 
 

@@ -11,6 +11,7 @@ from agentloop import outbox
 from agentloop.admin_api import AdminView
 from agentloop.admin_shapes import Strict
 from agentloop.errors import Invalid, NotAllowed
+from agentloop.fields import Choice
 from agentloop.ids import read, shown
 from agentloop.models import Member, MemberNotices, Scope
 
@@ -23,14 +24,14 @@ class NewWebhook(Strict):
         min_length=16, max_length=200, trim_whitespace=False, help_text="Signs each delivery; it is never shown again."
     )
     events = s.ListField(
-        child=s.ChoiceField(EVENTS), required=False, help_text="Which events; all of them where none is named."
+        child=Choice(EVENTS), required=False, help_text="Which events; all of them where none is named."
     )
 
 
 class WebhookOut(s.Serializer[Any]):
     webhook_id = s.CharField()
     url = s.CharField()
-    events = s.ListField(child=s.ChoiceField(EVENTS))
+    events = s.ListField(child=Choice(EVENTS))
     created_at = s.DateTimeField()
     waiting = s.IntegerField(help_text="Deliveries on their way, those that are tried again included.")
     parked = s.IntegerField(help_text="Deliveries given up after a day.")
@@ -42,13 +43,13 @@ class WebhooksOut(s.Serializer[Any]):
 
 
 class WebhookRemoved(s.Serializer[Any]):
-    status = s.ChoiceField(["removed"])
+    status = Choice(["removed"])
 
 
 class DeliveryOut(s.Serializer[Any]):
     delivery_id = s.CharField(help_text="The same for every try: `X-AgentLoop-Delivery` carries it.")
-    event = s.ChoiceField(EVENTS)
-    status = s.ChoiceField(["waiting", "delivered", "parked"])
+    event = Choice(EVENTS)
+    status = Choice(["waiting", "delivered", "parked"])
     tries = s.IntegerField()
     last_error = s.CharField(allow_blank=True)
     created_at = s.DateTimeField()
@@ -65,7 +66,7 @@ class DeliveriesOut(s.Serializer[Any]):
 
 
 class NoticesIn(Strict):
-    events = s.ListField(child=s.ChoiceField(EVENTS), help_text="Which events; none for no letters.")
+    events = s.ListField(child=Choice(EVENTS), help_text="Which events; none for no letters.")
     every_minutes = s.IntegerField(
         required=False,
         min_value=outbox.EVERY_MINUTES[0],
@@ -75,7 +76,7 @@ class NoticesIn(Strict):
 
 
 class NoticesOut(s.Serializer[Any]):
-    events = s.ListField(child=s.ChoiceField(EVENTS))
+    events = s.ListField(child=Choice(EVENTS))
     every_minutes = s.IntegerField()
     sent_at = s.DateTimeField(allow_null=True, help_text="When the last letter went out.")
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers as s
 
+from agentloop.fields import Choice
 from review.models import FailureCategory, QuestionKind, Rating, RootCause, Status
 
 TEXT_LIMIT = 256 * 1024
@@ -32,7 +33,7 @@ class TurnIn(s.Serializer[Any]):
 
 class TurnLogged(s.Serializer[Any]):
     turn_id = s.CharField()
-    status = s.ChoiceField(["pending"])
+    status = Choice(["pending"])
     was_duplicate = s.BooleanField()
     feedback_url = s.CharField(required=False)
 
@@ -45,7 +46,7 @@ class BatchResult(s.Serializer[Any]):
     """One item's answer: a turn id, or an error."""
 
     turn_id = s.CharField(required=False)
-    status = s.ChoiceField(["pending", "refused"])
+    status = Choice(["pending", "refused"])
     was_duplicate = s.BooleanField(required=False)
     feedback_url = s.CharField(required=False)
     error = s.CharField(required=False)
@@ -75,7 +76,7 @@ class OccurrenceOut(s.Serializer[Any]):
 
 class TurnOut(s.Serializer[Any]):
     turn_id = s.CharField()
-    status = s.ChoiceField(Status.choices)
+    status = Choice(Status.choices)
     question = s.CharField()
     agent_response = s.CharField()
     truncated = s.ListField(child=s.CharField())
@@ -165,7 +166,7 @@ class ActDone(s.Serializer[Any]):
 class ClaimDone(ActDone):
     claim_token = s.IntegerField(help_text="Send it with every act: one with a lapsed token is refused.")
     claimed_until = s.DateTimeField()
-    draw = s.ChoiceField(["next", "random", "filter", "given"])
+    draw = Choice(["next", "random", "filter", "given"])
     draw_probability = s.FloatField(allow_null=True)
     draft = s.DictField(allow_null=True)
 
@@ -189,12 +190,10 @@ class History(s.Serializer[Any]):
 class VerdictFields(s.Serializer[Any]):
     """What both ways to judge have in common."""
 
-    rating = s.ChoiceField(Rating.choices)
+    rating = Choice(Rating.choices)
     correction = s.CharField(required=False, allow_blank=True, default="", trim_whitespace=False, max_length=TEXT_LIMIT)
-    root_cause = s.ChoiceField(RootCause.choices, required=False, allow_blank=True, allow_null=True, default="")
-    failure_category = s.ChoiceField(
-        FailureCategory.values, required=False, allow_blank=True, allow_null=True, default=""
-    )
+    root_cause = Choice(RootCause.choices, required=False, allow_blank=True, allow_null=True, default="")
+    failure_category = Choice(FailureCategory.values, required=False, allow_blank=True, allow_null=True, default="")
     tags = s.ListField(child=s.CharField(max_length=100), required=False, allow_null=True, default=list, max_length=64)
     comment = s.CharField(
         required=False, allow_blank=True, allow_null=True, default="", trim_whitespace=False, max_length=20_000
@@ -249,7 +248,7 @@ class AnnotationEdit(VerdictFields):
 
 class Known(s.Serializer[Any]):
     is_right = s.BooleanField()
-    rating = s.ChoiceField(Rating.choices)
+    rating = Choice(Rating.choices)
     root_cause = s.CharField()
     failure_category = s.CharField()
     explanation = s.CharField()
@@ -258,7 +257,7 @@ class Known(s.Serializer[Any]):
 class AnnotationDone(s.Serializer[Any]):
     annotation_id = s.CharField(allow_null=True, help_text="Null for a gold turn, which makes no annotation.")
     memory_id = s.CharField(allow_null=True)
-    status = s.ChoiceField(
+    status = Choice(
         ["active", "updated_existing", "waiting", "gold"],
         help_text="`waiting` under double review: it becomes an annotation once all verdicts on the turn agree. "
         "`gold` where the right verdict was known: nothing is learnt from yours.",
@@ -275,9 +274,9 @@ class GoldIn(s.Serializer[Any]):
     turn_id = s.CharField(required=False, help_text="A turn with a verdict, which becomes the known answer.")
     question = s.CharField(required=False, trim_whitespace=False)
     agent_response = s.CharField(required=False, allow_blank=True, trim_whitespace=False, default="")
-    rating = s.ChoiceField(Rating.choices, required=False)
-    root_cause = s.ChoiceField(RootCause.choices, required=False, allow_blank=True, default="")
-    failure_category = s.ChoiceField(FailureCategory.choices, required=False, allow_blank=True, default="")
+    rating = Choice(Rating.choices, required=False)
+    root_cause = Choice(RootCause.choices, required=False, allow_blank=True, default="")
+    failure_category = Choice(FailureCategory.choices, required=False, allow_blank=True, default="")
     explanation = s.CharField(
         required=False, allow_blank=True, default="", max_length=20_000, help_text="What a reviewer is told afterwards."
     )
@@ -295,7 +294,7 @@ class GoldOut(s.Serializer[Any]):
     question = s.CharField()
     agent_response = s.CharField()
     goal = s.CharField()
-    rating = s.ChoiceField(Rating.choices)
+    rating = Choice(Rating.choices)
     root_cause = s.CharField()
     failure_category = s.CharField()
     explanation = s.CharField()
@@ -320,7 +319,7 @@ class AnnotationOut(s.Serializer[Any]):
     source = s.CharField()  # type: ignore[assignment]
     author = s.CharField()
     author_label = s.CharField()
-    rating = s.ChoiceField(Rating.choices)
+    rating = Choice(Rating.choices)
     correction = s.CharField()
     root_cause = s.CharField()
     failure_category = s.CharField()
@@ -363,7 +362,7 @@ class QuestionIn(s.Serializer[Any]):
 
     key = s.CharField(help_text="What answers call it: small letters, digits, underscores.")
     text = s.CharField()
-    kind = s.ChoiceField(QuestionKind.choices)
+    kind = Choice(QuestionKind.choices)
     options = s.ListField(child=s.CharField(), required=False, help_text="For `choice` and `choices`.")
     low = s.FloatField(required=False, help_text="For `number`, with `high` and `step`.")
     high = s.FloatField(required=False)

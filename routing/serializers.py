@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers as s
 
+from agentloop.fields import Choice
 from routing.engine.categories import FAILURE_CATEGORIES
 from routing.engine.insights import SIGNALS, Status
 from routing.engine.trend import Direction
@@ -22,7 +23,7 @@ class ConstraintsIn(s.Serializer[Any]):
 
 class DecideIn(s.Serializer[Any]):
     goal = s.CharField()
-    task_risk_level = s.ChoiceField(RISKS, required=False)
+    task_risk_level = Choice(RISKS, required=False)
     pipeline_id = s.CharField(required=False, allow_null=True)
     candidate_model_ids = s.ListField(child=s.CharField(), required=False, allow_null=True)
     constraints = ConstraintsIn(required=False, allow_null=True)
@@ -47,7 +48,7 @@ class DecideOut(s.Serializer[Any]):
     decided_at = s.DateTimeField()
     alternatives_considered = s.IntegerField()
     blocked_by = s.CharField(allow_null=True)
-    mode = s.ChoiceField(Mode.choices)
+    mode = Choice(Mode.choices)
     would_path_id = s.CharField(allow_null=True)
 
 
@@ -56,7 +57,7 @@ class DecisionIn(s.Serializer[Any]):
     trace_id = s.CharField()
     path_id = s.CharField()
     pipeline_id = s.CharField(required=False, allow_null=True)
-    task_risk_level = s.ChoiceField(RISKS, required=False)
+    task_risk_level = Choice(RISKS, required=False)
     exploration = s.BooleanField(required=False)
     probability = s.FloatField(required=False, allow_null=True)
     confidence = s.FloatField(required=False, allow_null=True)
@@ -79,7 +80,7 @@ class Reported(s.Serializer[Any]):
 
 
 class ItemResult(s.Serializer[Any]):
-    status = s.ChoiceField(["accepted", "duplicate", "ignored", "refused", "set_aside"])
+    status = Choice(["accepted", "duplicate", "ignored", "refused", "set_aside"])
     trace_id = s.CharField(required=False)
     goal = s.CharField(required=False)
     error = s.CharField(required=False, help_text="Why it was refused.")
@@ -87,7 +88,7 @@ class ItemResult(s.Serializer[Any]):
 
 
 class BatchOut(Reported):
-    status = s.ChoiceField(["set_aside"], required=False, help_text=_ASIDE)
+    status = Choice(["set_aside"], required=False, help_text=_ASIDE)
     accepted = s.IntegerField()
     rejected = s.IntegerField()
     results = ItemResult(many=True, help_text="One for each item, in their order.")
@@ -99,7 +100,7 @@ class PathIn(s.Serializer[Any]):
     tool_id = s.CharField(required=False, allow_null=True)
     tools = s.ListField(child=s.CharField(), required=False, allow_null=True)
     params = s.DictField(required=False, allow_null=True)
-    risk_level = s.ChoiceField(RISKS, required=False)
+    risk_level = Choice(RISKS, required=False)
 
 
 class PathOut(s.Serializer[Any]):
@@ -110,7 +111,7 @@ class PathOut(s.Serializer[Any]):
     tools = s.ListField(child=s.CharField())
     params = s.DictField()
     risk_level = s.CharField()
-    status = s.ChoiceField(PathStatus.choices)
+    status = Choice(PathStatus.choices)
     disabled_by = s.CharField()
     origin = s.CharField()
     probe_at = s.DateTimeField(allow_null=True)
@@ -122,7 +123,7 @@ class PathsOut(s.Serializer[Any]):
 
 
 class PathDisabled(s.Serializer[Any]):
-    status = s.ChoiceField(["disabled"])
+    status = Choice(["disabled"])
     path_id = s.CharField()
 
 
@@ -138,7 +139,7 @@ class ConfigShape(s.Serializer[Any]):
 class GoalIn(s.Serializer[Any]):
     goal = s.CharField()
     description = s.CharField(required=False)
-    mode = s.ChoiceField(Mode.choices, required=False)
+    mode = Choice(Mode.choices, required=False)
     pinned_path_id = s.CharField(required=False, allow_null=True)
     half_life_hours = s.FloatField(required=False, allow_null=True)
     constraints = s.DictField(
@@ -168,7 +169,7 @@ class OutcomeIn(s.Serializer[Any]):
     success = s.BooleanField(required=False, allow_null=True)
     score = s.FloatField(required=False, allow_null=True)
     failure_reason = s.CharField(required=False, allow_null=True)
-    failure_category = s.ChoiceField(list(FAILURE_CATEGORIES), required=False, allow_null=True)
+    failure_category = Choice(list(FAILURE_CATEGORIES), required=False, allow_null=True)
     metadata = s.DictField(required=False, allow_null=True)
     tool_id = s.CharField(required=False, allow_null=True)
     execution_params = s.DictField(required=False, allow_null=True)
@@ -180,7 +181,7 @@ class OutcomeIn(s.Serializer[Any]):
 
 
 class OutcomeOut(Reported):
-    status = s.ChoiceField(ACCEPTED, help_text=_ASIDE)
+    status = Choice(ACCEPTED, help_text=_ASIDE)
     trace_id = s.CharField(required=False)
     goal = s.CharField(required=False)
 
@@ -195,12 +196,12 @@ class UpdateIn(s.Serializer[Any]):
     success = s.BooleanField(required=False, allow_null=True)
     score = s.FloatField(required=False, allow_null=True)
     failure_reason = s.CharField(required=False, allow_null=True)
-    failure_category = s.ChoiceField(list(FAILURE_CATEGORIES), required=False, allow_null=True)
+    failure_category = Choice(list(FAILURE_CATEGORIES), required=False, allow_null=True)
     metadata = s.DictField(required=False, allow_null=True)
 
 
 class UpdateOut(Reported):
-    status = s.ChoiceField(["updated", "set_aside"], help_text=_ASIDE)
+    status = Choice(["updated", "set_aside"], help_text=_ASIDE)
     trace_id = s.CharField(required=False)
     goal = s.CharField(required=False)
     fields_updated = s.ListField(child=s.CharField(), required=False)
@@ -287,7 +288,7 @@ TRENDS = [direction.value for direction in Direction]
 
 
 class FailureMode(s.Serializer[Any]):
-    category = s.ChoiceField(list(FAILURE_CATEGORIES))
+    category = Choice(list(FAILURE_CATEGORIES))
     count = s.FloatField(help_text="A path's failures weigh as much as they are its doing.")
     share = s.FloatField()
 
@@ -306,15 +307,15 @@ class PathInsight(s.Serializer[Any]):
     tool_id = s.CharField(allow_null=True)
     tools = s.ListField(child=s.CharField())
     params = s.DictField()
-    status = s.ChoiceField(PathStatus.choices)
-    origin = s.ChoiceField(Origin.choices)
+    status = Choice(PathStatus.choices)
+    origin = Choice(Origin.choices)
     sample_count = s.IntegerField()
     success_rate = s.FloatField(allow_null=True)
     interval = s.ListField(child=s.FloatField(), allow_null=True, help_text="Of the success rate, 90 %.")
     mean_score = s.FloatField(allow_null=True)
     current_mean = s.FloatField(allow_null=True, help_text="What choosing goes by: this regime's, decayed.")
     score_quantiles = ScoreQuantiles(allow_null=True)
-    trend = s.ChoiceField(TRENDS)
+    trend = Choice(TRENDS)
     probability_best = s.FloatField()
     mean_cost_usd = s.FloatField(allow_null=True)
     p50_latency_ms = s.FloatField(allow_null=True)
@@ -337,8 +338,8 @@ class ParamSensitivity(s.Serializer[Any]):
 
 
 class ActionableSignal(s.Serializer[Any]):
-    type = s.ChoiceField(SIGNALS)
-    severity = s.ChoiceField(["high", "medium", "low", "info"])
+    type = Choice(SIGNALS)
+    severity = Choice(["high", "medium", "low", "info"])
     message = s.CharField()
     data = s.DictField(help_text="The figures and ids to act on.")  # type: ignore[assignment]
 
@@ -346,12 +347,12 @@ class ActionableSignal(s.Serializer[Any]):
 class GoalInsight(s.Serializer[Any]):
     goal = s.CharField()
     pipeline_id = s.CharField(allow_null=True)
-    status = s.ChoiceField([status.value for status in Status])
+    status = Choice([status.value for status in Status])
     sample_count = s.IntegerField()
     success_rate = s.FloatField(allow_null=True)
     interval = s.ListField(child=s.FloatField(), allow_null=True, help_text="Of the success rate, 90 %.")
     mean_score = s.FloatField(allow_null=True)
-    trend = s.ChoiceField(TRENDS)
+    trend = Choice(TRENDS)
     top_failure_modes = FailureMode(many=True)
     paths = PathInsight(many=True)
     param_sensitivity = ParamSensitivity(many=True)
@@ -390,7 +391,7 @@ class SignalIn(s.Serializer[Any]):
 
 
 class SignalOut(Reported):
-    status = s.ChoiceField(ACCEPTED, help_text=_ASIDE)
+    status = Choice(ACCEPTED, help_text=_ASIDE)
     trace_id = s.CharField(required=False)
     signal_type = s.CharField(required=False)
     recorded = s.BooleanField(required=False)
@@ -405,7 +406,7 @@ class EventsIn(s.Serializer[Any]):
 
 
 class EventsOut(Reported):
-    status = s.ChoiceField(ACCEPTED, help_text=_ASIDE)
+    status = Choice(ACCEPTED, help_text=_ASIDE)
     accepted = s.IntegerField()
     rejected = s.IntegerField()
 
@@ -451,7 +452,7 @@ class SnapshotPath(s.Serializer[Any]):
     tool_id = s.CharField(allow_null=True)
     tools = s.ListField(child=s.CharField())
     params = s.DictField()
-    status = s.ChoiceField(PathStatus.choices)
+    status = Choice(PathStatus.choices)
     risk_level = s.CharField()
     posterior = PosteriorOut()
     figures = FiguresOut(help_text="Of the last week: what constraints are judged by.")
@@ -463,7 +464,7 @@ class SnapshotPath(s.Serializer[Any]):
 class StateOut(s.Serializer[Any]):
     goal = s.CharField()
     pipeline_id = s.CharField(allow_null=True)
-    mode = s.ChoiceField(Mode.choices)
+    mode = Choice(Mode.choices)
     pinned_path_id = s.CharField(allow_null=True)
     config = GoalConfig()
     constraints = s.DictField()
@@ -479,7 +480,7 @@ class TraceDecision(s.Serializer[Any]):
     would_path_id = s.CharField(allow_null=True)
     pipeline_id = s.CharField(allow_blank=True)
     risk = s.CharField()
-    mode = s.ChoiceField(Mode.choices)
+    mode = Choice(Mode.choices)
     exploration = s.BooleanField()
     probability = s.FloatField(allow_null=True)
     confidence = s.FloatField(allow_null=True)
@@ -497,7 +498,7 @@ class TraceOutcome(s.Serializer[Any]):
     score = s.FloatField(allow_null=True)
     confidence = s.FloatField()
     attribution = s.FloatField()
-    failure_category = s.ChoiceField(list(FAILURE_CATEGORIES), allow_null=True)
+    failure_category = Choice(list(FAILURE_CATEGORIES), allow_null=True)
     source = s.CharField(allow_blank=True, help_text="Whose word it is, if any.")  # type: ignore[assignment]
     at = s.DateTimeField()
     cost_usd = s.FloatField(allow_null=True)
@@ -508,11 +509,11 @@ class TraceEvidence(s.Serializer[Any]):
     key = s.CharField()
     goal = s.CharField()
     path_id = s.CharField(allow_null=True)
-    source = s.ChoiceField(EvidenceSource.choices)  # type: ignore[assignment]
+    source = Choice(EvidenceSource.choices)  # type: ignore[assignment]
     success = s.BooleanField(allow_null=True)
     score = s.FloatField(allow_null=True)
     confidence = s.FloatField()
-    failure_category = s.ChoiceField(list(FAILURE_CATEGORIES), allow_null=True)
+    failure_category = Choice(list(FAILURE_CATEGORIES), allow_null=True)
     attribution = s.FloatField(allow_null=True)
     reason = s.CharField(allow_null=True)
     raw_evidence = s.CharField(allow_null=True)
