@@ -29,6 +29,8 @@ from review.words import folded, words
 
 CANDIDATES = 200
 QUERY_WORDS = 48
+# Texts that say nearly the same share most of their longest words, which few others have.
+TWIN_WORDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,11 @@ def remember(project: Project, annotation: Annotation, vanished: Memory | None =
         return None
     lock_memories(project.id)
     threshold = project.setting("memory_threshold")
-    memory, likeness = _most_like(project, annotation, threshold)
-    if memory is not None and likeness >= threshold:
-        _link(annotation, memory.id)
-        rebuild_memories([memory.id])
-        return Remembered(memory.id, is_new=False, likeness=likeness)
+    twin, likeness = _most_like(project, annotation, threshold)
+    if twin is not None and likeness >= threshold:
+        _link(annotation, twin)
+        rebuild_memories([twin])
+        return Remembered(twin, is_new=False, likeness=likeness)
     memory = vanished or Memory(project=project, retrieved=0, created_at=timezone.now())
     _link(annotation, memory.id)
     _write(memory, [annotation])
@@ -81,36 +83,33 @@ def _link(annotation: Annotation, memory_id: UUID | None) -> None:
     annotation.save(update_fields=["memory"])
 
 
-def _most_like(project: Project, annotation: Annotation, threshold: float) -> tuple[Memory | None, float]:
-    """The memory most like a correction, among those of the same user that share words with it."""
-    text = f"{annotation.question} {annotation.correction}"
-    query = " | ".join(f"'{word}'" for word in words(text)[:QUERY_WORDS])
-    candidates = Memory.objects.filter(project=project, user_id=annotation.user_id)
-    if query:
-        found = run(
-            """
-            SELECT id FROM review_memory WHERE project_id = %s AND user_id = %s AND document @@ %s::tsquery
-            ORDER BY ts_rank(document, %s::tsquery) DESC, id LIMIT %s
-            """,
-            [project.id, annotation.user_id, query, query, CANDIDATES],
-        )
-        candidates = candidates.filter(id__in=[memory_id for (memory_id,) in found])
-    best: tuple[Memory | None, float] = (None, 0.0)
-    for memory in candidates.order_by("id")[:CANDIDATES]:
-        likeness = _likeness(annotation, memory, threshold)
+def _most_like(project: Project, annotation: Annotation, threshold: float) -> tuple[UUID | None, float]:
+    """The memory most like a correction, among those of the same user that share one of its longest words with it."""
+    asked = sorted(words(f"{annotation.question} {annotation.correction}"), key=len, reverse=True)[:TWIN_WORDS]
+    found = run(
+        f"""
+        SELECT id, fact, question FROM review_memory WHERE project_id = %s AND user_id = %s
+            {"AND document @@ %s::tsquery ORDER BY ts_rank(document, %s::tsquery) DESC, id" if asked else "ORDER BY id"}
+        LIMIT {CANDIDATES}
+        """,
+        [project.id, annotation.user_id, *[" | ".join(f"'{word}'" for word in asked)] * (2 if asked else 0)],
+    )
+    best: tuple[UUID | None, float] = (None, 0.0)
+    said = folded(annotation.correction), folded(annotation.question)
+    for memory, fact, question in found:
+        likeness = _likeness(said, (folded(fact), folded(question)), threshold)
         if likeness > best[1]:
             best = (memory, likeness)
     return best
 
 
-def _likeness(annotation: Annotation, memory: Memory, cutoff: float) -> float:
+def _likeness(one: tuple[str, str], other: tuple[str, str], cutoff: float) -> float:
     """How nearly two corrections say the same to nearly the same question: the lesser of both likenesses.
 
     0 below the cutoff, beyond which long texts would take long to compare.
     """
-    facts = fuzz.ratio(folded(annotation.correction), folded(memory.fact), score_cutoff=cutoff * 100)
-    questions = fuzz.ratio(folded(annotation.question), folded(memory.question), score_cutoff=cutoff * 100)
-    return round(min(facts, questions) / 100, 4)
+    likenesses = (fuzz.ratio(mine, theirs, score_cutoff=cutoff * 100) for mine, theirs in zip(one, other, strict=True))
+    return round(min(likenesses) / 100, 4)
 
 
 def rebuild_memories(memory_ids: Iterable[UUID]) -> None:
