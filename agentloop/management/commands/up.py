@@ -1,5 +1,6 @@
 """`manage.py up`: everything that this installation needs, until Ctrl-C."""
 
+import logging
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -83,6 +84,8 @@ def _serve(roles: tuple[str, ...], host: str, port: int, signals: Signals, *, wi
 def _tell_a_story() -> bool:
     """In a project beside the first one, which stays clean. Whatever goes wrong here, AgentLoop runs without it."""
     say(f"Two weeks of samples are made in the project {DEMO}: some seconds, this once.")
+    # Its paths fall and recover as they should: no news for whoever starts this.
+    logging.getLogger("agentloop.watch").setLevel(logging.WARNING)
     try:
         add_demo()
     except Exception as error:
