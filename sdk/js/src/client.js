@@ -1,5 +1,6 @@
 /** Logs turns for review and asks for what the reviews taught. */
 
+import { isThenable } from "./context.js";
 import { Courier } from "./courier.js";
 import { encode, kindOf } from "./encode.js";
 import * as errors from "./errors.js";
@@ -92,7 +93,10 @@ export class AgentLoop {
   #holds(condition) {
     if (typeof condition !== "function") return true;
     try {
-      return Boolean(condition());
+      const held = condition();
+      // A promise is always true: whoever gives one would log everything.
+      if (isThenable(held)) throw new TypeError();
+      return Boolean(held);
     } catch (error) {
       this.trouble(new errors.BadArgument(`A condition of logTurnIf broke: ${kindOf(error)}.`, { cause: error }));
       return false;

@@ -55,6 +55,7 @@ test("conditions and texts may be functions, and one that breaks does not hold",
   loop.logTurnIf(false, never, never);
   loop.logTurnIf(() => 0, never, never);
   loop.logTurnIf(() => null.x, never, never);
+  loop.logTurnIf(async () => true, never, never);
   loop.logTurnIf(() => true, () => "if", () => session, { sessionId: session, signals: () => ({ late: 1 }) });
   loop.sample(1, "sampled", session, { sessionId: session, signals: () => ({ more: 2 }) });
   loop.sample(0, never, never);
