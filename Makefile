@@ -5,7 +5,8 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; d
 	&& { echo "$$name"; break; }; done)
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all:
-COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 --no-header
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --universal --no-header
+CLIENT := sdk/python/pyproject.toml -o requirements/client
 
 .PHONY: help run install test lint e2e bench screenshots lock
 .DEFAULT_GOAL := help
@@ -41,8 +42,11 @@ screenshots: .venv/.test-installed ## the README's pictures anew, of the demo's 
 
 lock: .venv/.base-installed ## compile the locked requirements anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(COMPILE) $(ARGS) pyproject.toml -o requirements/base.txt
-	$(COMPILE) $(ARGS) -c requirements/base.txt --group test pyproject.toml -o requirements/test.txt
+	$(COMPILE) --python-version 3.11 $(ARGS) pyproject.toml -o requirements/base.txt
+	$(COMPILE) --python-version 3.11 $(ARGS) -c requirements/base.txt --group test pyproject.toml -o requirements/test.txt
+	$(COMPILE) --python-version 3.11 $(ARGS) $(addprefix --extra ,openai anthropic langchain opentelemetry) $(CLIENT)-adapters.txt
+	$(COMPILE) --python-version 3.11 $(ARGS) --extra litellm $(CLIENT)-litellm.txt
+	$(COMPILE) --python-version 3.9 $(ARGS) --resolution lowest-direct $(CLIENT)-oldest.txt
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "AgentLoop needs Python 3.11, 3.12 or 3.13: name it with make PYTHON=/path/to/python." >&2; exit 1; }

@@ -35,12 +35,12 @@ def published_python() -> Path:
     return environment_of("agentloop-py", LOCKED)
 
 
-def environment_of(name: str, locked: Path) -> Path:
+def environment_of(name: str, locked: Path, python: str = sys.executable) -> Path:
     """The Python of an environment with a locked client alone; skips or fails where it can't be made."""
-    digest = hashlib.sha256(locked.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(locked.read_bytes() + f"{sys.version}{python}".encode()).hexdigest()[:16]
     folder = Path(settings.HOME) / "compat" / f"{name}-{digest}"
     if not (folder / "complete").exists():
-        problem = _install(folder, locked)
+        problem = _install(folder, locked, python)
         if problem and os.environ.get("CI", "").lower() in ("1", "true"):
             pytest.fail(f"{LEFT_OUT}\n{problem}")
         if problem:
@@ -48,14 +48,14 @@ def environment_of(name: str, locked: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def _install(folder: Path, locked: Path) -> str:
+def _install(folder: Path, locked: Path, python: str) -> str:
     """What went wrong, or nothing."""
     shutil.rmtree(folder, ignore_errors=True)
-    python = str(folder / "bin" / "python")
+    inside = str(folder / "bin" / "python")
     options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
     for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [python, "-m", "pip", "install", *options, "-r", str(locked)],
+        [python, "-m", "venv", str(folder)],
+        [inside, "-m", "pip", "install", *options, "-r", str(locked)],
     ):
         done = subprocess.run(command, env=_without_ours(), capture_output=True, text=True, timeout=110, check=False)
         if done.returncode:

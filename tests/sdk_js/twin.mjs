@@ -3,6 +3,7 @@
 import { text } from "node:stream/consumers";
 import * as patterns from "../../sdk/js/src/patterns.js";
 import { placeOf } from "../../sdk/js/src/sampling.js";
+import { feedbackUrl } from "../../sdk/js/src/feedback.js";
 import { AgentLoop } from "../../sdk/js/src/index.js";
 import { categoryOf } from "../../sdk/js/src/failures.js";
 import { Race, readSnapshot } from "../../sdk/js/src/choice.js";
@@ -21,7 +22,7 @@ function shares(state, terms, now, draws) {
 }
 
 const known = {
-  feedbackUrl: (secret, options) => new AgentLoop({ apiKey: "k", baseUrl: "https://loop.example/", signingSecret: secret }).feedbackUrl(options),
+  feedbackUrl: (secret, options) => feedbackUrl(new AgentLoop({ apiKey: "k", baseUrl: "https://loop.example/", signingSecret: secret }), options),
   categoryOf: (name, message) => categoryOf(Object.assign(new Error(message), { name })),
   placeOf, classify, masked, useOf, shares, ...patterns,
 };

@@ -1,7 +1,9 @@
 import type { Choice, LoggedTurn, Stats } from "@agentloop/client";
-import { AgentLoop, AgentLoopError, decide, FAILURE_CATEGORIES, isSampled, Router } from "@agentloop/client";
+import { AgentLoop, AgentLoopError, FAILURE_CATEGORIES, isSampled, Router } from "@agentloop/client";
+import { feedbackUrl } from "@agentloop/client/feedback";
 import { watch } from "@agentloop/client/openai";
 import { agentPunted, recurrence } from "@agentloop/client/patterns";
+import { decide } from "@agentloop/client/routing";
 import { chatModel, Signals } from "@agentloop/client/signals";
 import OpenAI from "openai";
 
@@ -12,7 +14,7 @@ const id: string | undefined = receipt?.turnId;
 loop.logTurnIf(agentPunted("a") || recurrence(2, [1]), "q", "a");
 loop.sample(0.1, "q", "a", { sessionId: "s" });
 for (const memory of await loop.search("q", { tags: ["a"] })) memory.fact.length;
-const link: string = loop.feedbackUrl({ turnId: "t", published: false });
+const link: string = feedbackUrl(loop, { turnId: "t", published: false });
 const stats: Stats = loop.stats;
 const sent: number = stats.sent;
 const logged: LoggedTurn | null = receipt;

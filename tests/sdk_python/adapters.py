@@ -53,6 +53,38 @@ async def on_async(client, loop):
     told.append(len([piece async for piece in stream]) > 2)
 
 
+def on_responses(client):
+    create = client.responses.create
+    create(model="plain", input="SECRET question")
+    create(
+        model="tools", input=ASKED, tools=[{"type": "function", "name": "look_up", "parameters": {}, "strict": False}]
+    )
+    for model in ("plain", "tools"):
+        assert len(list(create(model=model, input=ASKED, stream=True))) > 5
+    with client.responses.stream(model="plain", input=ASKED) as stream:
+        assert stream.get_final_response().output_text == "SECRET answer"
+    assert client.responses.parse(model="plain", input=ASKED).output_parsed is None
+    assert client.responses.with_raw_response.create(model="plain", input=ASKED).parse().output_text == "SECRET answer"
+    with create(model="left early", input=ASKED, stream=True) as stream:
+        next(iter(stream))
+    create(model="failed", input=ASKED)
+    list(create(model="failed", input=ASKED, stream=True))
+    try:
+        create(model="limited", input=ASKED)
+    except openai.RateLimitError:
+        told.append("raised")
+
+
+async def on_responses_async(client, loop):
+    whole = await client.responses.create(model="plain", input=ASKED)
+    async for _ in await client.responses.create(model="plain", input=ASKED, stream=True):
+        pass
+    async with client.responses.stream(model="plain", input=ASKED) as stream:
+        final = await stream.get_final_response()
+    await client.responses.create(model="tools", input=ASKED)
+    told.append([whole.output_text, final.output_text])
+
+
 def on_anthropic(client):
     said = {"max_tokens": 100, "messages": ASKED[1:]}
     client.messages.create(model="plain", **said)
@@ -113,20 +145,25 @@ def broken(call):
     raise RuntimeError("the agent's own fault")
 
 
-made = {"api_key": "sk-none", "base_url": f"{provider}/v1", "max_retries": 0}
-on_openai(of_openai.watch(openai.OpenAI(**made), loop, goal="answer", on_call=on_call))
-of_openai.watch(openai.OpenAI(**made), loop, on_call=broken).chat.completions.create(model="plain", messages=ASKED)
+openai_at = {"api_key": "sk-none", "base_url": f"{provider}/v1", "max_retries": 0}
+on_openai(of_openai.watch(openai.OpenAI(**openai_at), loop, goal="answer", on_call=on_call))
+of_openai.watch(openai.OpenAI(**openai_at), loop, on_call=broken).chat.completions.create(model="plain", messages=ASKED)
 
 
-async def main():
+async def main(work, goal):
     async with AsyncAgentLoop("al_key", server) as awaited:
-        await on_async(of_openai.watch(openai.AsyncOpenAI(**made), awaited, goal="async", on_call=on_call), awaited)
+        await work(of_openai.watch(openai.AsyncOpenAI(**openai_at), awaited, goal=goal, on_call=on_call), awaited)
 
 
-asyncio.run(main())
-made = {"api_key": "sk-none", "base_url": provider, "max_retries": 0}
-on_anthropic(of_anthropic.watch(anthropic.Anthropic(**made), loop, goal="answer", on_call=on_call))
+asyncio.run(main(on_async, "async"))
+anthropic_at = {"api_key": "sk-none", "base_url": provider, "max_retries": 0}
+on_anthropic(of_anthropic.watch(anthropic.Anthropic(**anthropic_at), loop, goal="answer", on_call=on_call))
 on_langchain()
 on_opentelemetry()
+on_responses(of_openai.watch(openai.OpenAI(**openai_at), loop, goal="respond", on_call=on_call))
+asyncio.run(main(on_responses_async, "respond awaited"))
+parsing = of_openai.watch(openai.OpenAI(**openai_at), loop, on_call=on_call).chat.completions
+assert parsing.parse(model="plain", messages=ASKED).choices[0].message.parsed is None
+assert parsing.with_raw_response.create(model="plain", messages=ASKED).parse().choices
 loop.close()
 print(json.dumps(told))

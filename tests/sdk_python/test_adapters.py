@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,75 +10,9 @@ import pytest
 
 from tests.compat.conftest import ROOT, clean_environment, environment_of
 from tests.sdk_python import unkind as u
+from tests.sdk_python.provider import provider
 
 LOCKED = ROOT / "requirements" / "client-adapters.txt"
-USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
-CALLS = [{"index": 0, "id": "1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}]
-
-
-def provider(connection: socket.socket, seen: u.Seen, server: u.Unkind) -> None:
-    asked = seen.json
-    if asked["model"] == "limited":
-        u.send(connection, 429, b'{"error": {"message": "SECRET"}}', "Content-Type: application/json")
-        return
-    of_openai = seen.path.endswith("/chat/completions")
-    if asked.get("stream"):
-        events = openai_events(asked["model"]) if of_openai else anthropic_events(asked["model"])
-        u.send(connection, 200, events.encode(), "Content-Type: text/event-stream")
-    else:
-        answer = openai_answer(asked["model"]) if of_openai else anthropic_answer(asked["model"])
-        u.send(connection, 200, json.dumps(answer).encode(), "Content-Type: application/json")
-
-
-provider.ends = False  # type: ignore[attr-defined]
-
-
-def openai_answer(model: str) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": None if model == "tools" else "SECRET answer"}
-    if model == "tools":
-        message["tool_calls"] = CALLS
-    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-    return {"id": "1", "object": "chat.completion", "created": 1, "model": model, "choices": choices, "usage": USAGE}
-
-
-def openai_events(model: str) -> str:
-    pieces: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    pieces += [{"tool_calls": CALLS}] if model == "tools" else [{"content": "SECRET "}, {"content": "answer"}]
-    head = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": model}
-    events = [{**head, "choices": [{"index": 0, "delta": piece, "finish_reason": None}]} for piece in pieces]
-    events.append({**head, "choices": [], "usage": USAGE})
-    return "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
-
-
-def anthropic_answer(model: str) -> dict[str, Any]:
-    block: dict[str, Any] = {"type": "text", "text": "SECRET answer"}
-    if model == "tools":
-        block = {"type": "tool_use", "id": "1", "name": "look_up", "input": {}}
-    usage = {"input_tokens": 1000, "output_tokens": 100}
-    head = {"id": "1", "type": "message", "role": "assistant", "model": model, "stop_sequence": None}
-    return {**head, "content": [block], "stop_reason": "end_turn", "usage": usage}
-
-
-def anthropic_events(model: str) -> str:
-    start = {**anthropic_answer(model), "content": [], "stop_reason": None}
-    start["usage"] = {"input_tokens": 1000, "output_tokens": 1}
-    block, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": "SECRET answer"}
-    if model == "tools":
-        block = {"type": "tool_use", "id": "1", "name": "look_up", "input": {}}  # type: ignore[dict-item]
-        delta = {"type": "input_json_delta", "partial_json": "{}"}
-    events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": start},
-        {"type": "content_block_start", "index": 0, "content_block": block},
-        {"type": "content_block_delta", "index": 0, "delta": delta},
-        {"type": "content_block_stop", "index": 0},
-        {
-            "type": "message_delta",
-            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-            "usage": {"output_tokens": 100},
-        },
-        {"type": "message_stop"},
-    ]
-    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +100,30 @@ def test_opentelemetry(ran: Ran) -> None:
     assert (span["model_id"], span["provider"], span["status"]) == ("gpt-4o", "openai", "error")
     assert (span["input_tokens"], span["output_tokens"]) == (1000, 100)
     assert span["parent_span_id"]
+
+
+FAILED = ["openai", "failed", "SECRET question", "", [], None, None, "rate_limited"]
+
+
+def test_openai_responses(ran: Ran) -> None:
+    told, spans = ran
+    plain, tools = ["openai", "plain", *PLAIN], ["openai", "tools", *TOOLS]
+    # Whole and in events, by `stream`, by `parse`, raw, and left early; then what failed.
+    assert told[21:28] == [plain, tools, plain, tools, plain, plain, plain]
+    assert told[28][:5] == ["openai", "left early", "SECRET question", "", []]
+    assert told[29:33] == [FAILED, FAILED, ["openai", "limited", *FAILED[2:]], "raised"]
+    ours = [span for span in spans if span.get("goal") == "respond"]
+    assert [span["status"] for span in ours] == ["ok"] * 8 + ["error"] * 3
+    assert [span.get("error_type") for span in ours[8:]] == ["ResponseFailed", "ResponseFailed", "RateLimitError"]
+
+
+def test_openai_responses_awaited(ran: Ran) -> None:
+    told, spans = ran
+    plain = ["openai", "plain", *PLAIN]
+    assert told[33:38] == [plain, plain, plain, ["openai", "tools", *TOOLS], ["SECRET answer", "SECRET answer"]]
+    assert sum(span.get("goal") == "respond awaited" for span in spans) == 4
+
+
+def test_openai_parsed_completions(ran: Ran) -> None:
+    told, _ = ran
+    assert told[38:] == [["openai", "plain", *PLAIN]] * 2

@@ -80,10 +80,13 @@ def test_a_condition_decides(loop: AgentLoop, home: Home, session_id: str) -> No
     def broken() -> bool:
         raise RuntimeError("the condition's own fault")
 
+    async def awaited() -> bool:
+        return True
+
     def said(text: str, **more: Any) -> dict[str, Any]:
         return {"question": text, "agent_response": session_id, "session_id": session_id, **more}
 
-    for condition in (False, 0, None, "", lambda: False, broken):
+    for condition in (False, 0, None, "", lambda: False, broken, awaited):
         assert loop.log_turn_if(condition, costly, costly, signals=costly) is None
     loop.log_turn_if(True, **said("a value"))
     loop.log_turn_if(lambda: 0.3 < 0.5, **said("a callable", signals=lambda: {"confidence": 0.3}))

@@ -351,6 +351,25 @@ def test_a_server_that_goes_away_is_not_missed() -> None:
         loop.close()
 
 
+def test_a_client_closed_while_its_router_looks_raises_no_alarm(caplog: pytest.LogCaptureFixture) -> None:
+    closed = threading.Event()
+
+    def held(connection: Any, seen: u.Seen, server: u.Unkind) -> None:
+        closed.wait(20)
+        u.kind(connection, seen, server)
+
+    with u.unkind(held) as server:
+        client = AgentLoop("al_key", server.url)
+        router = Router("any", ["one", "two"], client=client)
+        router.choose()
+        until(lambda: server.seen, "the first path is being registered")
+        client.close()
+        closed.set()
+        until(lambda: not router._goal._is_looking, "the router has given up")
+        assert len(server.seen) == 1
+    assert [record.message for record in caplog.records if record.name == "agentloop"] == []
+
+
 def test_remote_mode_asks_each_time(loop: AgentLoop, home: Home, goal: str) -> None:
     router = Router(goal, ["a", "b"], client=loop, mode="remote", pipeline_id="web")
     chosen = router.choose()

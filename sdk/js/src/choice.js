@@ -6,10 +6,8 @@
 
 // Fewer observations than this are too little to hold a path to a constraint.
 const ENOUGH_OBSERVATIONS = 5;
-// From this (smaller) parameter on a Beta draw is a normal one, at a fraction of the price.
-const NORMAL_FROM = 150;
-// What is believed of a path of which nothing is known: the server's prior, as a Beta.
-const PRIOR = { a: 2, b: 2, mean: 0.5, deviation: 0.2236 };
+// A path of which nothing is known: the server's prior, as a Beta.
+const UNTRIED = { status: "active", sample_count: 0, a: 2, b: 2, mean: 0.5, deviation: 0.2236 };
 const DAY_SECONDS = 86_400;
 
 /**
@@ -62,10 +60,19 @@ export function readSnapshot(body, etag = "") {
   return { mode: "apply", idle_share: 1 / 50, ...body, config, contenders: body.paths.map(readContender), etag };
 }
 
+/**
+ * A path as the server tells of it.
+ * @param {Record<string, any>} one
+ * @returns {Path}
+ */
+export function pathOf({ model_id: model, tools = [], params = {}, path_id: pathId }) {
+  return { model, tools, params, pathId };
+}
+
 /** @param {Record<string, any>} one @returns {Contender} */
-function readContender({ model_id, tools = [], params = {}, path_id, posterior, ...more }) {
+function readContender({ posterior, ...more }) {
   if (!(posterior.a > 0 && posterior.b > 0 && Number.isFinite(posterior.a + posterior.b))) throw new RangeError();
-  return { status: "active", sample_count: 0, ...more, ...posterior, path: { model: String(model_id), tools, params, pathId: path_id } };
+  return { ...UNTRIED, ...more, ...posterior, path: pathOf(more) };
 }
 
 /** Where each constraint finds its figure, and how much it was observed. */
@@ -204,8 +211,7 @@ export class Race {
     let taken = this.racing[0];
     let largest = -Infinity;
     for (const one of this.racing) {
-      const isNormal = one.a >= NORMAL_FROM && one.b >= NORMAL_FROM;
-      const value = isNormal ? one.mean + one.deviation * gauss(this.#chance) : beta(one.a, one.b, this.#chance);
+      const value = beta(one.a, one.b, this.#chance);
       if (value > largest) {
         taken = one;
         largest = value;
@@ -244,7 +250,7 @@ export class Race {
 
 /** @param {string} model @returns {Contender} */
 function unknownContender(model) {
-  return { path: { model, tools: [], params: {}, pathId: "" }, ...PRIOR, status: "active", sample_count: 0 };
+  return { ...UNTRIED, path: pathOf({ model_id: model, path_id: "" }) };
 }
 
 /** @param {Contender[]} contenders */

@@ -1,32 +1,19 @@
 /** Logs turns for review and asks for what the reviews taught. */
 
+import { isThenable } from "./context.js";
 import { Courier } from "./courier.js";
 import { encode, kindOf } from "./encode.js";
 import * as errors from "./errors.js";
-import { Http, isWorthARetry } from "./http.js";
+import { bodyOf, Http, isWorthARetry } from "./http.js";
 import * as messages from "./messages.js";
 import { isSampled } from "./sampling.js";
 import { readSettings, Warnings } from "./settings.js";
-import { feedbackToken, publishedUrl } from "./signing.js";
 
 /** @typedef {import("./messages.js").Text} Text */
 /** @typedef {import("./messages.js").TurnOptions} TurnOptions */
 /** @typedef {import("./messages.js").LoggedTurn} LoggedTurn */
 /** @typedef {import("./http.js").Answer} Answer */
 /** @typedef {import("./http.js").Request} Request */
-
-/**
- * @typedef {object} FeedbackUrlOptions
- * @property {string} [turnId] with it alone the link is short and says nothing of the person
- * @property {string} [question]
- * @property {string} [agentResponse]
- * @property {string} [userId]
- * @property {string} [sessionId]
- * @property {string} [traceId]
- * @property {string} [goal]
- * @property {boolean} [published] the long form
- * @property {number} [at] Unix seconds
- */
 
 /**
  * Nothing here throws into the agent unless `strict`; `logTurn` returns in microseconds and the rest happens behind
@@ -65,34 +52,24 @@ export class AgentLoop {
    * @returns {O extends {wait: true} ? Promise<LoggedTurn | null> : void}
    */
   logTurn(question, agentResponse, options) {
-    return /** @type {any} */ (this.#logTurn(question, agentResponse, options ?? {}));
-  }
-
-  /**
-   * @param {Text} question
-   * @param {Text} agentResponse
-   * @param {TurnOptions} options
-   * @returns {Promise<LoggedTurn | null> | void}
-   */
-  #logTurn(question, agentResponse, options) {
+    const made = () => messages.turnMessage(question, agentResponse, options ?? {});
+    if (options?.wait) return /** @type {any} */ (this.#logAndWait(made));
     try {
-      const turn = messages.turnMessage(question, agentResponse, options);
-      if (options.wait) return this.#logAndWait(turn);
-      this.post("turns", turn);
+      this.post("turns", made());
     } catch (error) {
-      if (options.wait && this.settings.strict) return Promise.reject(error);
       this.trouble(error);
-      if (options.wait) return Promise.resolve(null);
     }
+    return /** @type {any} */ (undefined);
   }
 
-  /** @param {Record<string, any>} turn */
-  async #logAndWait(turn) {
+  /** @param {() => Record<string, any>} made */
+  async #logAndWait(made) {
     try {
+      const turn = made();
       const answer = await this.call(messages.turnRequest(turn));
       // The same idempotency key: if it did arrive, it stays one turn.
       if (isWorthARetry(answer) && !this.settings.strict) this.post("turns", turn);
-      return messages.readLogged(answer);
+      return messages.readLogged(bodyOf(answer, "turn_id"));
     } catch (error) {
       this.trouble(error);
       return null;
@@ -116,7 +93,10 @@ export class AgentLoop {
   #holds(condition) {
     if (typeof condition !== "function") return true;
     try {
-      return Boolean(condition());
+      const held = condition();
+      // A promise is always true: whoever gives one would log everything.
+      if (isThenable(held)) throw new TypeError();
+      return Boolean(held);
     } catch (error) {
       this.trouble(new errors.BadArgument(`A condition of logTurnIf broke: ${kindOf(error)}.`, { cause: error }));
       return false;
@@ -136,7 +116,7 @@ export class AgentLoop {
    */
   sample(rate, question, agentResponse, options) {
     const given = /** @type {TurnOptions} */ (options ?? {});
-    if (typeof rate !== "number" || Number.isNaN(rate)) {
+    if (!Number.isFinite(rate)) {
       return void this.trouble(new errors.BadArgument("A rate is a number from 0 to 1."));
     }
     if (!isSampled(rate, String(given.sessionId || given.userId || ""))) return;
@@ -144,7 +124,7 @@ export class AgentLoop {
     const mark = (/** @type {messages.Fields} */ said = {}) => ({ ...said, random_sample: true });
     const marked = typeof signals === "function" ? () => mark(signals()) : mark(signals);
     const more = { ...given, signals: marked, sampleRate: Math.min(1, rate) };
-    return /** @type {any} */ (this.#logTurn(question, agentResponse, more));
+    return /** @type {any} */ (this.logTurn(question, agentResponse, more));
   }
 
   // --- what reviews taught -----------------------------------------------------------------------------------
@@ -157,7 +137,7 @@ export class AgentLoop {
    */
   async search(query, options = {}) {
     try {
-      return messages.readMemories(await this.call(messages.searchRequest(query, options)));
+      return messages.readMemories(await this.ask(messages.searchRequest(query, options), "memories"));
     } catch (error) {
       this.trouble(error);
       return [];
@@ -175,30 +155,11 @@ export class AgentLoop {
   async annotate(question, agentResponse, correction, options = {}) {
     try {
       const request = messages.annotateRequest(question, agentResponse, correction, options);
-      return messages.readAnnotation(await this.call(request));
+      return messages.readAnnotation(await this.ask(request, "annotation_id"));
     } catch (error) {
       this.trouble(error);
       return null;
     }
-  }
-
-  /**
-   * A signed link to a form where whoever holds it can say what was wrong with this answer.
-   *
-   * Throws `NoSigningSecret` without a secret: a link that can't work must not reach a user.
-   * @param {FeedbackUrlOptions} options
-   * @returns {string}
-   */
-  feedbackUrl({ turnId, question = "", agentResponse = "", userId, sessionId, traceId, goal, published, at }) {
-    const { baseUrl, signingSecret } = this.settings;
-    if (!signingSecret) throw new errors.NoSigningSecret();
-    if (published) {
-      const said = { q: question, a: agentResponse, u: userId ?? "", s: sessionId ?? "" };
-      return publishedUrl(baseUrl, signingSecret, said, at);
-    }
-    const about = turnId ? { turn: turnId } : { q: question, a: agentResponse };
-    const payload = { ...about, u: userId, s: sessionId, trace: traceId, goal };
-    return `${baseUrl}/f/${feedbackToken(signingSecret, payload, at)}`;
   }
 
   // --- the way to the server, for the routing side as well ----------------------------------------------------
@@ -236,10 +197,7 @@ export class AgentLoop {
    * @returns {Promise<Record<string, any>>}
    */
   async ask(request, expected) {
-    const answer = await this.call(request);
-    if (answer.error) throw answer.error;
-    if (!(expected in answer.body)) throw new errors.BadAnswer("", { status: answer.status });
-    return answer.body;
+    return bodyOf(await this.call(request), expected);
   }
 
   /**

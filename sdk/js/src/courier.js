@@ -69,8 +69,7 @@ export class Courier {
       if (typeof step === "object" && step) await this.#take(step);
       else {
         if (step === null) busy.delete(this);
-        // At once would be this pass again.
-        else if (!this.isClosed) this.#comeIn(Math.max(1, step));
+        else if (!this.isClosed) this.#comeIn(step);
         return step;
       }
     }
@@ -103,7 +102,8 @@ export class Courier {
     const isEmpty = await this.#drain(timeoutMs, () => this.outbox.isStuck);
     busy.delete(this);
     if (!isEmpty) {
-      this.#warnings.tell("left", `${this.outbox.stats.waiting} messages could not be sent and are lost.`);
+      const where = this.#settings.spool ? "stay in the spool" : "are lost";
+      this.#warnings.tell("left", `${this.outbox.stats.waiting} messages could not be sent and ${where}.`);
     }
     return isEmpty;
   }
@@ -114,7 +114,7 @@ export class Courier {
     this.isClosed = true;
     const isEmpty = await this.end(timeoutMs);
     clearTimeout(this.#timer);
-    this.#http.abort();
+    this.#http.close();
     return isEmpty;
   }
 

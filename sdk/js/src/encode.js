@@ -49,7 +49,6 @@ function plain(value, depth) {
  */
 function stranger(_name, value) {
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
-  if (typeof value !== "object" || value === null) return value;
   if (value instanceof Map) return Object.fromEntries(value);
   if (value instanceof Set) return [...value];
   if (value instanceof Error) return String(value);
@@ -85,7 +84,7 @@ export function wellFormed(text) {
  */
 export function textOf(value) {
   const text = typeof value === "string" ? value : value === null || value === undefined ? "" : encode(value);
-  return text.length <= MAX_TEXT ? text : text.slice(0, MAX_TEXT);
+  return text.slice(0, MAX_TEXT);
 }
 
 /**

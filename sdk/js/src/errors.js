@@ -9,16 +9,16 @@ export class AgentLoopError extends Error {
    * @param {string} [sentence]
    * @param {{code?: string, status?: number, requestId?: string, fields?: Record<string, unknown>, cause?: unknown}} [more]
    */
-  constructor(sentence, { code, status, requestId = "", fields, cause } = {}) {
+  constructor(sentence, { code, status, requestId = "", fields = {}, cause } = {}) {
     const kind = /** @type {typeof AgentLoopError} */ (new.target);
     const told = sentence || kind.sentence;
-    super(told + (requestId && ` (request ${requestId})`), cause === undefined ? undefined : { cause });
+    super(told + (requestId && ` (request ${requestId})`), cause ? { cause } : undefined);
     this.sentence = told;
     /** A word for programs: the server's, or this class's own. */
     this.code = code || kind.code;
     this.status = status;
     this.requestId = requestId;
-    this.fields = fields ?? {};
+    this.fields = fields;
   }
 
   get name() {

@@ -2,8 +2,8 @@
 
 import { Race, readSnapshot } from "./choice.js";
 import { isFull, kindOf, said } from "./encode.js";
-import { sleep, within } from "./http.js";
-import { pathRequest } from "./routing.js";
+import { isOver, sleep, within } from "./http.js";
+import { pathRequest } from "./requests.js";
 
 const RACE_MS = 60_000;
 
@@ -81,8 +81,8 @@ export class Goal {
       const answer = await client.call({ method: "GET", path: `/api/v1/routing/state?${query}`, headers });
       if (answer.error) throw answer.error;
       if (answer.status !== 304) this.#snapshot = readSnapshot(answer.body, answer.etag);
-    } catch (error) {
-      client.warnings.tell("state", `choosing by what was known: ${kindOf(error)}.`);
+    } catch (/** @type {any} */ error) {
+      if (!isOver(error)) client.warnings.tell("state", `choosing by what was known: ${error.code ?? kindOf(error)}.`);
     }
   }
 

@@ -1,6 +1,6 @@
 /** One request and what came of it, without a thought of retrying; and when to try again. */
 
-import { encode } from "./encode.js";
+import { encode, kindOf } from "./encode.js";
 import * as errors from "./errors.js";
 import { IS_PAGE } from "./settings.js";
 
@@ -50,11 +50,28 @@ export function posted(path, body, key) {
 export const failed = (error, status = 0, retryAfterMs) => ({ status, body: {}, error, retryAfterMs });
 
 /**
+ * What an answer says, if it has a member of the expected name. Throws whatever went wrong.
+ * @param {Answer} answer
+ * @param {string} expected
+ */
+export function bodyOf({ error, status, body }, expected) {
+  if (error) throw error;
+  if (body[expected] == null) throw new errors.BadAnswer("", { status });
+  return body;
+}
+
+/**
  * Whether the same request may fare better later.
  * @param {Answer} answer
  */
 export const isWorthARetry = ({ status, error }) =>
-  !!error && ([0, 408, 425, 429].includes(status) || status >= 500 || error instanceof errors.BadAnswer);
+  !!error && !isOver(error) && ([0, 408, 425, 429].includes(status) || status >= 500 || error instanceof errors.BadAnswer);
+
+/**
+ * Whether it is just that the client was closed meanwhile: no reason for an alarm.
+ * @type {(error: unknown) => boolean}
+ */
+export const isOver = (error) => error instanceof errors.Closed;
 
 /**
  * Whether our server says that what was sent is at fault, and not who sent it or where to.
@@ -124,15 +141,14 @@ function refusal(status, headers, body) {
         : status >= 500
           ? errors.ServerFailed
           : errors.Refused;
-  const sentence = typeof body.error === "string" ? body.error : `The server answered with status ${status}.`;
-  const error = new Kind(sentence, {
-    code: typeof body.code === "string" ? body.code : "",
-    status,
-    requestId: headers.get("x-request-id") ?? "",
-    fields: isObject(body.fields) ? body.fields : {},
-  });
-  return failed(error, status, milliseconds(headers.get("retry-after")));
+  const { error, code, fields } = body;
+  const more = { status, requestId: headers.get("x-request-id") ?? "", fields: isObject(fields) ? fields : {} };
+  const refused = new Kind(textual(error), { code: textual(code), ...more });
+  return failed(refused, status, milliseconds(headers.get("retry-after")));
 }
+
+/** @param {unknown} value */
+const textual = (value) => (typeof value === "string" ? value : "");
 
 /**
  * `Retry-After` is in seconds, or a date.
@@ -176,6 +192,7 @@ export class Http {
   #fetch;
   /** @type {Set<AbortController>} */
   #open = new Set();
+  #isClosed = false;
 
   /**
    * @param {import("./settings.js").Settings} settings
@@ -193,6 +210,7 @@ export class Http {
    * @returns {Promise<Answer>}
    */
   async send(request, timeoutMs = this.#settings.timeoutMs) {
+    if (this.#isClosed) return failed(new errors.Closed());
     const control = new AbortController();
     const timer = setTimeout(() => control.abort(new errors.TimedOut()), Math.max(1, timeoutMs));
     this.#open.add(control);
@@ -252,9 +270,10 @@ export class Http {
     }
   }
 
-  /** Gives up what is under way. */
-  abort() {
-    for (const control of this.#open) control.abort(new errors.Unreachable());
+  /** Gives up what is under way; nothing is asked any more. */
+  close() {
+    this.#isClosed = true;
+    for (const control of this.#open) control.abort(new errors.Closed());
   }
 }
 
@@ -281,6 +300,5 @@ async function contentOf(response) {
  */
 function asOurs(error) {
   if (error instanceof errors.AgentLoopError) return error;
-  const kind = error?.cause?.code ?? error?.name ?? "Error";
-  return new errors.Unreachable(`${errors.Unreachable.sentence} (${kind})`);
+  return new errors.Unreachable(`${errors.Unreachable.sentence} (${error?.cause?.code ?? kindOf(error)})`);
 }

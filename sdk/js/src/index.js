@@ -25,13 +25,4 @@ export {
 export { isSampled } from "./sampling.js";
 export { FAILURE_CATEGORIES } from "./failures.js";
 export { Router, Trace } from "./router.js";
-export {
-  decide,
-  defaultClient,
-  getInsights,
-  getPolicy,
-  registerPath,
-  reportOutcome,
-  setDefaultClient,
-  updateOutcome,
-} from "./routing.js";
+export { defaultClient, setDefaultClient } from "./shared.js";

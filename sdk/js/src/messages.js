@@ -1,13 +1,12 @@
 /** What the client says to the review side, and understands of it. */
 
 import { isFull, picked, said, textOf } from "./encode.js";
-import * as errors from "./errors.js";
 import { isObject, posted } from "./http.js";
 import { tokenHex } from "./tokens.js";
 
 /** @typedef {Record<string, unknown>} Fields */
 /** @typedef {string | (() => string)} Text a text, or what makes it when it is needed */
-/** @typedef {import("./http.js").Answer} Answer */
+/** @typedef {Record<string, any>} Body */
 /** @typedef {import("./http.js").Request} Request */
 
 /**
@@ -124,16 +123,9 @@ export function turnRequest(turn) {
   return posted("/v1/turns", turn, turn.idempotency_key);
 }
 
-/** @param {Answer} answer @returns {LoggedTurn} */
-export function readLogged(answer) {
-  const body = sound(answer);
-  if (typeof body.turn_id !== "string") throw new errors.BadAnswer("", { status: answer.status });
-  return {
-    turnId: body.turn_id,
-    status: String(body.status || "pending"),
-    wasDuplicate: body.was_duplicate === true,
-    feedbackUrl: typeof body.feedback_url === "string" ? body.feedback_url : null,
-  };
+/** @param {Body} body @returns {LoggedTurn} */
+export function readLogged({ turn_id: turnId, status = "pending", was_duplicate: wasDuplicate = false, feedback_url: feedbackUrl = null }) {
+  return { turnId, status, wasDuplicate, feedbackUrl };
 }
 
 /** @param {string} query @param {SearchOptions} options @returns {Request} */
@@ -141,18 +133,11 @@ export function searchRequest(query, { limit = 3, userId, tags }) {
   return posted("/v1/memories/search", said({ query: textOf(query), limit, user_id: userId, tags }, isFull));
 }
 
-/** @param {Answer} answer @returns {Memory[]} */
-export function readMemories(answer) {
-  const { memories } = sound(answer);
-  if (!Array.isArray(memories)) throw new errors.BadAnswer("", { status: answer.status });
-  return memories.filter((one) => isObject(one) && typeof one.fact === "string").map((one) => ({
-    id: String(one.id || ""),
-    fact: one.fact,
-    score: typeof one.score === "number" ? one.score : 0,
-    tags: Array.isArray(one.tags) ? one.tags.map(String) : [],
-    source: String(one.source || ""),
-    createdAt: String(one.created_at || ""),
-  }));
+/** @param {Body} body @returns {Memory[]} */
+export function readMemories({ memories }) {
+  return memories.filter((/** @type {Body} */ one) => one?.fact).map((/** @type {Body} */ { id = "", fact, score = 0, tags = [], source = "", created_at: createdAt = "" }) => {
+    return { id, fact, score, tags, source, createdAt };
+  });
 }
 
 /**
@@ -173,21 +158,7 @@ export function annotateRequest(question, agentResponse, correction, options) {
   return posted("/v1/annotations", body, options.idempotencyKey || tokenHex(16));
 }
 
-/** @param {Answer} answer @returns {Annotation} */
-export function readAnnotation(answer) {
-  const body = sound(answer);
-  if (typeof body.annotation_id !== "string") throw new errors.BadAnswer("", { status: answer.status });
-  return {
-    annotationId: body.annotation_id,
-    memoryId: body.memory_id ?? null,
-    status: String(body.status ?? ""),
-    duplicateScore: body.duplicate_score ?? null,
-    turnId: body.turn_id ?? null,
-  };
-}
-
-/** @param {Answer} answer */
-function sound(answer) {
-  if (answer.error) throw answer.error;
-  return answer.body;
+/** @param {Body} body @returns {Annotation} */
+export function readAnnotation({ annotation_id: annotationId, memory_id: memoryId = null, status = "", duplicate_score: duplicateScore = null, turn_id: turnId = null }) {
+  return { annotationId, memoryId, status, duplicateScore, turnId };
 }

@@ -37,19 +37,30 @@ const TRACE_HEADER = "X-AgentLoop-Trace";
  */
 
 /**
- * The same client, its chat completions watched: streams, tools and helpers such as `parse` as well. The request's
- * `headers` may carry `X-AgentLoop-Trace`, the trace id of a router's choice.
- * @template {{chat: {completions: {create: Function}}}} C
+ * The same client, its chat completions and responses watched: streams, tools and helpers such as `parse` as well. The
+ * request's `headers` may carry `X-AgentLoop-Trace`, the trace id of a router's choice.
+ * @template {{chat: {completions: {create: Function}}, responses?: {create: Function}}} C
  * @param {C} client
  * @param {import("./client.js").AgentLoop} loop
  * @param {WatchOptions} [options]
  * @returns {C}
  */
 export function watch(client, loop, options = {}) {
-  const { completions } = client.chat;
-  const create = completions.create.bind(completions);
-  completions.create = (/** @type {any} */ body, /** @type {any} */ request, /** @type {any[]} */ ...more) => {
-    const sight = new Sight(loop, options, body, request);
+  watchCreate(client.chat.completions, completions, loop, options);
+  if (client.responses) watchCreate(client.responses, responses, loop, options);
+  return client;
+}
+
+/**
+ * @param {{create: Function}} owner
+ * @param {Api} api
+ * @param {import("./client.js").AgentLoop} loop
+ * @param {WatchOptions} options
+ */
+function watchCreate(owner, api, loop, options) {
+  const create = owner.create.bind(owner);
+  owner.create = (/** @type {any} */ body, /** @type {any} */ request, /** @type {any[]} */ ...more) => {
+    const sight = new Sight(api, loop, options, body, request);
     try {
       return sight.onto(create(body, request, ...more));
     } catch (error) {
@@ -57,11 +68,77 @@ export function watch(client, loop, options = {}) {
       throw error;
     }
   };
-  return client;
+}
+
+/**
+ * @typedef {object} Api How one of the library's APIs is read into a call.
+ * @property {(call: Call, answer: any) => void} read a whole answer
+ * @property {(call: Call, piece: any) => void} take a piece of a streamed one
+ */
+
+/** @type {Api} */
+const completions = {
+  read(call, answer) {
+    count(call, answer);
+    call.text = textOfAnswer(answer);
+    called(call, answer.choices[0].message.tool_calls);
+  },
+  // The last chunk may carry the usage, where `stream_options` asked for it.
+  take(call, chunk) {
+    count(call, chunk);
+    const delta = chunk.choices[0]?.delta;
+    call.text += delta?.content ?? "";
+    called(call, delta?.tool_calls);
+  },
+};
+
+/** @type {Api} */
+const responses = {
+  read(call, response) {
+    conclude(call, response);
+    call.text = textOfAnswer(response);
+    used(call, response.output);
+  },
+  take(call, event) {
+    if (event.type === "response.output_text.delta") call.text += event.delta;
+    else if (event.type === "response.output_item.done") used(call, [event.item]);
+    else if (event.type === "error") call.error = new ResponseFailed(event.code);
+    else if (event.response) conclude(call, event.response);
+  },
+};
+
+/** Later counts replace earlier ones. @param {Call} call @param {any} answer */
+function count(call, answer) {
+  const tokens = tokensOf(answer);
+  call.tokensIn = tokens.in ?? call.tokensIn;
+  call.tokensOut = tokens.out ?? call.tokensOut;
+}
+
+/** @param {Call} call @param {any[] | undefined} calls of a completion */
+function called(call, calls) {
+  call.toolCalls.push(...(calls ?? []).map((one) => one.function?.name).filter(Boolean));
+}
+
+/** @param {Call} call @param {any[]} items of a response's output */
+function used(call, items) {
+  call.toolCalls.push(...items.filter((one) => one.type.endsWith("_call") && one.name).map((one) => one.name));
+}
+
+/** What a response says of itself, as far as it is known. @param {Call} call @param {any} response */
+function conclude(call, response) {
+  count(call, response);
+  call.model ||= String(response.model ?? "");
+  if (response.status === "failed") call.error = new ResponseFailed(response.error?.code);
+}
+
+/** The provider answered that it failed. Its message is the provider's word for that, and no content. */
+class ResponseFailed extends Error {
+  name = "ResponseFailed";
 }
 
 /** One call, from its beginning to its end. Nothing that breaks here reaches the agent. */
 class Sight {
+  #api;
   #loop;
   #onCall;
   #began = performance.now();
@@ -70,12 +147,14 @@ class Sight {
   #call;
 
   /**
+   * @param {Api} api
    * @param {import("./client.js").AgentLoop} loop
    * @param {WatchOptions} options
    * @param {any} body
    * @param {any} request
    */
-  constructor(loop, { goal = "", onCall }, body, request) {
+  constructor(api, loop, { goal = "", onCall }, body, request) {
+    this.#api = api;
     this.#loop = loop;
     this.#onCall = onCall;
     this.#call = {
@@ -84,7 +163,7 @@ class Sight {
       goal,
       traceId: quietly(() => traceIn(request?.headers)) || tokenHex(16),
       spanId: tokenHex(8),
-      question: quietly(() => lastUserText(body?.messages)) ?? "",
+      question: quietly(() => lastUserText(body?.messages ?? body?.input)) ?? "",
       text: "",
       toolCalls: [],
       latencyMs: 0,
@@ -109,11 +188,7 @@ class Sight {
   /** @param {any} answer */
   #read(answer) {
     if (answer?.[Symbol.asyncIterator]) return this.#streamed(answer);
-    quietly(() => {
-      this.#count(answer);
-      this.#call.text = textOfAnswer(answer);
-      this.#called(answer.choices[0].message.tool_calls);
-    });
+    quietly(() => this.#api.read(this.#call, answer));
     this.end();
     return answer;
   }
@@ -127,38 +202,28 @@ class Sight {
     return stream;
   }
 
-  /** @param {AsyncIterator<any>} pieces */
-  async *#watched(pieces) {
-    try {
-      for await (const piece of { [Symbol.asyncIterator]: () => pieces }) {
-        quietly(() => this.#take(piece));
-        yield piece;
-      }
-    } catch (error) {
-      this.#failed(error);
-    } finally {
-      this.end();
-    }
-  }
-
-  /** One chunk of a stream. Its last may carry the usage, where `stream_options` asked for it. @param {any} piece */
-  #take(piece) {
-    this.#count(piece);
-    const delta = piece.choices[0]?.delta;
-    this.#call.text += delta?.content ?? "";
-    this.#called(delta?.tool_calls);
-  }
-
-  /** Later counts replace earlier ones. @param {any} answer */
-  #count(answer) {
-    const tokens = tokensOf(answer);
-    this.#call.tokensIn = tokens.in ?? this.#call.tokensIn;
-    this.#call.tokensOut = tokens.out ?? this.#call.tokensOut;
-  }
-
-  /** @param {any[] | undefined} calls */
-  #called(calls) {
-    this.#call.toolCalls.push(...(calls ?? []).map((one) => one.function?.name).filter(Boolean));
+  /**
+   * No generator, which would not learn that it was left before its first piece.
+   * @param {AsyncIterator<any>} pieces
+   * @returns {AsyncIterableIterator<any>}
+   */
+  #watched(pieces) {
+    return {
+      next: async () => {
+        const step = await pieces.next().catch(this.#failed);
+        if (step.done) this.end();
+        else quietly(() => this.#api.take(this.#call, step.value));
+        return step;
+      },
+      // Whoever leaves the loop early is done with it: what came until then is told.
+      return: async (value) => {
+        this.end();
+        return (await pieces.return?.(value)) ?? { done: true, value };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
   }
 
   /** Tells of the call, once. @param {unknown} [error] */
@@ -166,8 +231,8 @@ class Sight {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     const call = this.#call;
-    call.error = error;
-    call.failureCategory = error === undefined ? undefined : categoryOf(error);
+    call.error = error ?? call.error;
+    call.failureCategory = call.error === undefined ? undefined : categoryOf(call.error);
     call.latencyMs = Number((performance.now() - this.#began).toFixed(3));
     const broken = (/** @type {unknown} */ fault) =>
       // Strictness is for our own calls; this one is the agent's.
@@ -207,8 +272,9 @@ function traceIn(headers) {
   return typeof headers?.get === "function" ? headers.get(TRACE_HEADER) : headers?.[TRACE_HEADER];
 }
 
-/** What the user said last, of messages as the chat APIs shape them. @param {any} messages */
+/** What the user said last, of messages as the APIs shape them, or of a text alone. @param {any} messages */
 function lastUserText(messages) {
+  if (typeof messages === "string") return messages;
   return textOfAnswer([...(messages ?? [])].reverse().find((message) => message?.role === "user"));
 }
 

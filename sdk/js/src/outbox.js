@@ -7,7 +7,7 @@
 
 import { byteLength } from "./encode.js";
 import * as errors from "./errors.js";
-import { failed, isAboutTheContent, isObject, pause } from "./http.js";
+import { failed, isAboutTheContent, isObject, isOver, pause } from "./http.js";
 import { IS_PAGE } from "./settings.js";
 
 /** What a browser takes along for a page that goes: 64 kB, headers and neighbours included. */
@@ -85,10 +85,7 @@ class Lane {
   shift() {
     const message = this.#kept[this.#head];
     this.#kept[this.#head++] = /** @type {any} */ (undefined);
-    if (this.#head > 1024 && this.#head * 2 > this.#kept.length) {
-      this.#kept = this.#kept.slice(this.#head);
-      this.#head = 0;
-    }
+    if (this.#head > 1024 && this.#head * 2 > this.#kept.length) this.unshift([]);
     return message;
   }
 
@@ -259,7 +256,7 @@ export class Outbox {
       this.#giveBack(parcel);
       this.#stats.retries++;
       lane.notBefore = now + pause(lane.failures++, answer.retryAfterMs);
-      this.#warnings.tell("later", whyLater(answer));
+      if (!isOver(error)) this.#warnings.tell("later", whyLater(answer));
     } else if (messages.length > 1) {
       // One of them spoils the rest: halved until it stands alone, and then given up.
       this.#giveBack(parcel);
@@ -323,5 +320,5 @@ function isOurs({ lane, messages }, { body }) {
 /** @param {Answer} answer */
 function whyLater({ status, error }) {
   const what = status === 401 || status === 403 ? "the API key" : "what was sent";
-  return `the server did not take ${what} (${status} ${error?.code}): what waits is kept and tried again.`;
+  return `the server did not take ${what} (${status} ${error?.code}): it is tried again.`;
 }

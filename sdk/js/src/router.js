@@ -1,6 +1,6 @@
 /** Choosing a path for each execution, and telling how it turned out. */
 
-import { drawn } from "./choice.js";
+import { drawn, pathOf } from "./choice.js";
 import { chain, Context, isThenable } from "./context.js";
 import { isFull, kindOf, said } from "./encode.js";
 import { BadArgument } from "./errors.js";
@@ -8,7 +8,8 @@ import { categoryOf, FAILURE_CATEGORIES, reasonOf } from "./failures.js";
 import { Goal } from "./goals.js";
 import { posted } from "./http.js";
 import { unixSeconds } from "./messages.js";
-import { defaultClient, outcome, readConstraints } from "./routing.js";
+import { outcome, readConstraints } from "./requests.js";
+import { defaultClient } from "./shared.js";
 import { tokenHex } from "./tokens.js";
 import { textOfAnswer, tokensOf } from "./usage.js";
 
@@ -33,11 +34,11 @@ import { textOfAnswer, tokensOf } from "./usage.js";
  * @typedef {object} RouterOptions
  * @property {string} goal one task with one criterion of success
  * @property {(string | PathObject)[]} paths the ways to do it
- * @property {import("./routing.js").Constraints} [constraints]
+ * @property {import("./requests.js").Constraints} [constraints]
  * @property {(result: any) => boolean | Promise<boolean>} [successWhen]
  * @property {(result: any) => number | Promise<number>} [scoreWhen]
  * @property {(request: any) => any} [complete] calls the provider: takes `{ model, messages, ...params }`
- * @property {import("./routing.js").Risk} [risk] medium
+ * @property {import("./requests.js").Risk} [risk] medium
  * @property {string} [pipelineId]
  * @property {M} [mode] "local" draws from a snapshot; "remote" asks the server, and answers in promises
  * @property {number} [refreshSeconds] 10
@@ -190,9 +191,8 @@ export class Router {
   #decided(body) {
     const traceId = String(body.trace_id);
     const reason = String(body.reason || "");
-    if (!body.path_id) return this.#choice(traceId, drawn(null, reason));
-    const path = { model: String(body.model_id), tools: body.tools ?? [], params: body.params ?? {}, pathId: body.path_id };
-    return this.#choice(traceId, drawn(path, reason, body.exploration === true), body.probability, body.confidence);
+    const found = drawn(body.path_id && pathOf(body), reason, body.exploration === true);
+    return this.#choice(traceId, found, body.probability, body.confidence);
   }
 
   // --- doing -------------------------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ export class Trace {
   report({ success, score, ...more }) {
     const { failureCategory } = more;
     if (failureCategory !== undefined && !FAILURE_CATEGORIES.includes(failureCategory)) {
-      this.#router.client.trouble(new BadArgument(`failureCategory is one of ${FAILURE_CATEGORIES.join(", ")}.`));
+      this.#router.client.trouble(new BadArgument("failureCategory is one of FAILURE_CATEGORIES."));
       more.failureCategory = undefined;
     }
     this.#isTold = true;
@@ -424,7 +424,7 @@ export class Trace {
       cost_usd: costUsd,
       latency_ms: Number(latencyMs.toFixed(3)),
       status: error ? "error" : "ok",
-      error_type: error ? kindOf(error) : undefined,
+      error_type: error && kindOf(error),
       timestamp: unixSeconds(),
     });
   }
@@ -447,8 +447,7 @@ export class Trace {
  * @returns {Path}
  */
 function readPath(given) {
-  const { model = given?.modelId ?? given?.model_id, tools = given?.toolId ?? given?.tool ?? [], params = {} } =
-    typeof given === "string" ? { model: given } : (given ?? {});
+  const { model, tools = [], params = {} } = typeof given === "string" ? { model: given } : (given ?? {});
   check(typeof model === "string" && model, "A path is a model or has one.");
   return { model, tools: typeof tools === "string" ? [tools] : [...tools], params: { ...params }, pathId: "" };
 }

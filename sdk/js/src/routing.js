@@ -4,33 +4,18 @@
  * Where the server can't be asked, or refuses, they answer null, and throw for a client that is strict.
  */
 
-import { CONSTRAINTS } from "./choice.js";
-import { AgentLoop } from "./client.js";
-import { isFull, picked, said } from "./encode.js";
-import { BadArgument } from "./errors.js";
+import { picked, said } from "./encode.js";
 import { posted } from "./http.js";
+import { outcome, pathRequest, readConstraints } from "./requests.js";
+import { defaultClient } from "./shared.js";
 import { tokenHex } from "./tokens.js";
 
-/** @typedef {"low" | "medium" | "high"} Risk */
-/** @typedef {{maxCostUsd?: number, maxLatencyMs?: number, minQuality?: number, minConfidence?: number, maxRisk?: number}} Constraints */
+/** @typedef {import("./client.js").AgentLoop} AgentLoop */
+/** @typedef {import("./requests.js").Constraints} Constraints */
+/** @typedef {import("./requests.js").OutcomeOptions} OutcomeOptions */
+/** @typedef {import("./requests.js").Risk} Risk */
 /** @typedef {{client?: AgentLoop}} Asked the client to ask; the default one else */
 /** @typedef {Promise<Record<string, any> | null>} Answered the server's answer, its names in camelCase */
-
-/** @type {AgentLoop | null} */
-let shared = null;
-
-/** The client of whoever names none, with its settings from the environment. Made at first use. */
-export function defaultClient() {
-  return (shared ??= new AgentLoop());
-}
-
-/**
- * From now on this is the client of whoever names none.
- * @param {AgentLoop | null} client
- */
-export function setDefaultClient(client) {
-  shared = client;
-}
 
 /**
  * Which path now? `traceId`, `modelId`, `tools`, `params` and the reason.
@@ -70,15 +55,6 @@ export function getPolicy(goal, options = {}) {
 }
 
 /**
- * @typedef {object} OutcomeOptions
- * @property {number} [score]
- * @property {string} [failureReason]
- * @property {string} [failureCategory] one of `FAILURE_CATEGORIES`
- * @property {Record<string, unknown>} [metadata]
- * @property {string} [idempotencyKey]
- */
-
-/**
  * How an execution turned out.
  * @param {string} traceId
  * @param {string} goal
@@ -107,17 +83,6 @@ export function updateOutcome(traceId, goal, options = {}) {
 }
 
 /**
- * @param {string} traceId
- * @param {string} goal
- * @param {boolean | null | undefined} success
- * @param {OutcomeOptions} options
- */
-export function outcome(traceId, goal, success, options) {
-  const how = picked(options, ["score", "failureReason", "failureCategory", "metadata"]);
-  return { trace_id: traceId, goal, success, ...how };
-}
-
-/**
  * Adds a way to do the task, or finds it again.
  * @param {string} goal
  * @param {string} modelId
@@ -126,16 +91,6 @@ export function outcome(traceId, goal, success, options) {
  */
 export function registerPath(goal, modelId, { tools = [], params, riskLevel, client } = {}) {
   return ask(() => pathRequest(goal, { model: modelId, tools, params }, riskLevel), client, "path_id");
-}
-
-/**
- * @param {string} goal
- * @param {{model: string, tools: string[], params?: Record<string, any>}} path
- * @param {Risk} [riskLevel]
- */
-export function pathRequest(goal, { model, tools, params }, riskLevel = "low") {
-  const body = { goal, model_id: model, tool_id: tools[0], tools, params, risk_level: riskLevel };
-  return posted("/api/v1/routing/paths", said(body, isFull));
 }
 
 /**
@@ -174,20 +129,6 @@ async function ask(request, client, expected) {
     asked.trouble(error);
     return null;
   }
-}
-
-/**
- * The server's names for constraints; ours are the same in camelCase.
- * @param {Record<string, any>} given
- * @returns {Record<string, number>}
- */
-export function readConstraints(given) {
-  const read = picked(said(given), Object.keys(said(given)));
-  const unknown = Object.keys(read).filter((name) => !CONSTRAINTS.includes(name));
-  if (unknown.length) {
-    throw new BadArgument(`Unknown constraints: ${unknown.join(", ")}.`);
-  }
-  return read;
 }
 
 /** @param {string} name */

@@ -1,7 +1,9 @@
 /** What a client is told once: by its arguments, or by the environment. */
 
+import { said } from "./encode.js";
+
 /** In a page there are other limits, and an end of its own. */
-export const IS_PAGE = typeof document !== "undefined" && typeof window !== "undefined";
+export const IS_PAGE = typeof document !== "undefined";
 const DEFAULT_BASE_URL = "http://127.0.0.1:8000";
 const TELL_EVERY_MS = 60_000;
 
@@ -34,14 +36,14 @@ const TELL_EVERY_MS = 60_000;
  */
 export function readSettings(given) {
   return Object.freeze({
+    timeoutMs: 10_000,
+    exitTimeoutMs: 5_000,
+    bufferBytes: 16 * 1024 * 1024,
+    strict: false,
+    ...said(given),
     apiKey: (given.apiKey || environment("AGENTLOOP_API_KEY")).trim(),
     baseUrl: (given.baseUrl || environment("AGENTLOOP_BASE_URL") || DEFAULT_BASE_URL).trim().replace(/\/+$/, ""),
     signingSecret: given.signingSecret || environment("AGENTLOOP_SIGNING_SECRET"),
-    timeoutMs: given.timeoutMs ?? 10_000,
-    exitTimeoutMs: given.exitTimeoutMs ?? 5_000,
-    bufferBytes: given.bufferBytes ?? 16 * 1024 * 1024,
-    strict: given.strict ?? false,
-    spool: given.spool,
   });
 }
 

@@ -23,7 +23,7 @@ function constants(count, power) {
 }
 
 /**
- * @param {Uint8Array} data
+ * @param {ArrayLike<number>} data
  * @returns {Uint8Array}
  */
 export function sha256(data) {
@@ -32,8 +32,7 @@ export function sha256(data) {
   padded.set(data);
   padded[data.length] = 0x80;
   const view = new DataView(padded.buffer);
-  view.setUint32(padded.length - 8, Math.floor(data.length / 2 ** 29));
-  view.setUint32(padded.length - 4, data.length << 3);
+  view.setBigUint64(padded.length - 8, BigInt(data.length * 8));
   const state = INITIAL.slice();
   for (let block = 0; block < padded.length; block += BLOCK_BYTES) stir(state, view, block);
   const digest = new DataView(new ArrayBuffer(32));
@@ -73,17 +72,6 @@ function stir(state, view, block) {
 export function hmac(key, message) {
   const short = key.length > BLOCK_BYTES ? sha256(key) : key;
   /** @param {number} with_ */
-  const masked = (with_) => Uint8Array.from({ length: BLOCK_BYTES }, (_, at) => (short[at] ?? 0) ^ with_);
-  return sha256(joined(masked(0x5c), sha256(joined(masked(0x36), message))));
-}
-
-/**
- * @param {Uint8Array} first
- * @param {Uint8Array} second
- */
-function joined(first, second) {
-  const both = new Uint8Array(first.length + second.length);
-  both.set(first);
-  both.set(second, first.length);
-  return both;
+  const masked = (with_) => Array.from({ length: BLOCK_BYTES }, (_, at) => short[at] ^ with_);
+  return sha256([...masked(0x5c), ...sha256([...masked(0x36), ...message])]);
 }

@@ -77,6 +77,47 @@ test("streams are the library's own", async () => {
   assert.deepEqual(spans.map((span) => span.status), Array(6).fill("ok"));
 });
 
+test("a stream that is left is told of, with what came until then", async () => {
+  const { told } = await ran(async (create) => {
+    for await (const piece of await create({ model: "plain", stream: true })) if (piece.choices[0].delta.content) break;
+    // Left before its first piece; and never read at all, of which nothing is known.
+    const unread = (await create({ model: "plain", stream: true }))[Symbol.asyncIterator]();
+    assert.deepEqual(await unread.return(), { done: true, value: undefined });
+    const stream = await create({ model: "plain", stream: true });
+    stream.controller.abort();
+  });
+  assert.deepEqual(told.map((call) => call[1]), ["SECRET ", ""]);
+});
+
+test("responses: answers, tools, streams and helpers", async () => {
+  const input = messages;
+  const asked = [{ type: "function", name: "look_up", parameters: {}, strict: false }];
+  const { told, spans, calls } = await ran(async (_, { responses }) => {
+    const answer = await responses.create({ model: "plain", input: "SECRET question" });
+    assert.equal(answer.output_text, "SECRET answer");
+    await responses.create({ model: "tools", input, tools: asked }, { headers: { "X-AgentLoop-Trace": "7".repeat(32) } });
+    for (const model of ["plain", "tools"]) assert.ok((await all(await responses.create({ model, input, stream: true }))).length > 5);
+    assert.equal((await responses.stream({ model: "plain", input }).finalResponse()).output_text, "SECRET answer");
+    assert.equal((await responses.parse({ model: "plain", input })).output_parsed, null);
+    for await (const event of await responses.create({ model: "plain", input, stream: true })) if (event.delta) break;
+  });
+  assert.deepEqual(told.slice(0, 6), [PLAIN, TOOLS, PLAIN, TOOLS, PLAIN, PLAIN]);
+  assert.deepEqual(told[6].slice(0, 5), ["SECRET question", "SECRET ", [], undefined, undefined]);
+  assert.equal(spans[1].trace_id, "7".repeat(32));
+  assert.deepEqual(spans.map((span) => span.model_id), calls.map((call) => call.model));
+  assert.deepEqual(spans.map((span) => span.status), Array(7).fill("ok"));
+});
+
+test("responses that fail are failures, whichever way the provider says so", async () => {
+  const { told, spans } = await ran(async (_, { responses }) => {
+    await responses.create({ model: "failed", input: "SECRET" });
+    await all(await responses.create({ model: "failed", input: "SECRET", stream: true }));
+    await assert.rejects(responses.create({ model: "limited", input: "SECRET" }), OpenAI.RateLimitError);
+  });
+  assert.deepEqual(told.map((call) => call.at(-1)), Array(3).fill("rate_limited"));
+  assert.deepEqual(spans.map((span) => span.error_type), ["ResponseFailed", "ResponseFailed", "RateLimitError"]);
+});
+
 test("the promise is the library's own", async () => {
   const { told } = await ran(async (create, client) => {
     const promise = create({ model: "plain" });

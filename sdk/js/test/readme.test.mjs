@@ -14,13 +14,15 @@ test("the examples run", async () => {
   const before = `import { AgentLoop as Client, setDefaultClient } from "@agentloop/client"; const shared = new Client(); setDefaultClient(shared);\n`;
   const stand = await unkind([], provider);
   Object.assign(process.env, { OPENAI_API_KEY: "sk-none", OPENAI_BASE_URL: `${stand.url}/v1` });
-  const after = `export { completion, durable, loop, receipt, router, reading, text }; await shared.flush(20_000); export const sent = shared.stats; await shared.close();`;
+  const after = `export { completion, durable, insights, link, loop, receipt, router, reading, text }; await shared.flush(20_000); export const sent = shared.stats; await shared.close();`;
   writeFileSync(file, before + blocks.join("\n") + after);
   try {
-    const { completion, durable, loop, receipt, reading, text, sent } = await import(file.href);
+    const { completion, durable, insights, link, loop, receipt, reading, text, sent } = await import(file.href);
     assert.match(receipt.turnId, /^turn_/);
     assert.equal(reading.kind, "reject");
     assert.match(text, /answers/);
+    assert.equal((await fetch(link)).status, 200);
+    assert.ok(Array.isArray(insights.goals));
     assert.equal(completion.choices[0].message.content, "SECRET answer");
     const { queued, sent: arrived, refused, dropped, waiting } = loop.stats;
     assert.ok(queued >= 4);

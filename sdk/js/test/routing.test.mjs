@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { AgentLoop, BadArgument, decide, FAILURE_CATEGORIES, getInsights, getPolicy, registerPath, Router, setDefaultClient, updateOutcome } from "../src/index.js";
-import { get, home, noJson, status, unkind, until } from "./support.mjs";
+import { AgentLoop, BadArgument, FAILURE_CATEGORIES, Router, setDefaultClient } from "../src/index.js";
+import { decide, getInsights, getPolicy, registerPath, updateOutcome } from "../src/routing.js";
+import { get, home, noJson, stall, status, unkind, until } from "./support.mjs";
 
 const goalName = () => `goal_${randomBytes(6).toString("hex")}`;
 const trace = (id) => get(`/api/v1/routing/traces/${id}`);
@@ -139,6 +140,23 @@ test("an unkind server never reaches the agent", async () => {
     await client.close(0);
     await server.close();
   }
+});
+
+test("a client that is closed while its router looks raises no alarm", async () => {
+  const told = [];
+  const server = await unkind([], stall);
+  const client = new AgentLoop({ apiKey: "k", baseUrl: server.url, warn: (sentence) => told.push(sentence) });
+  const router = new Router({ goal: "g", paths: ["first", "second"], client });
+  router.choose();
+  const looked = router.ready(500);
+  await until(() => server.seen.length === 2, "both paths are being registered");
+  client.logTurn("q", "a");
+  await client.close(100);
+  assert.equal(await looked, false);
+  // Both paths and the turn, and nothing after the end.
+  assert.equal(server.seen.length, 3);
+  await server.close();
+  assert.deepEqual(told, ["AgentLoop: 1 messages could not be sent and are lost."]);
 });
 
 test("a router that is put together wrongly is told at once", () => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { createHash, createHmac, randomBytes } from "node:crypto";
 import { test } from "node:test";
-import * as client from "../src/index.js";
+import * as routing from "../src/routing.js";
 import { AgentLoop, AgentLoopError, isSampled } from "../src/index.js";
 import { placeOf } from "../src/sampling.js";
 import { hmac, sha256 } from "../src/sha256.js";
@@ -48,7 +48,7 @@ async function call(loop, { client: side, call: name, arguments: given }) {
   const places = POSITIONAL[name];
   const options = camelCased(Object.fromEntries(Object.entries(given).filter(([key]) => !places.includes(key))));
   const positional = places.map((place) => given[place]);
-  if (side === "routing") return client[camel(name)](...positional, { ...options, client: loop });
+  if (side === "routing") return routing[camel(name)](...positional, { ...options, client: loop });
   return (await loop[camel(name)](...positional, options)) ?? null;
 }
 

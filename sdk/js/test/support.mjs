@@ -123,15 +123,25 @@ export const noJson = (content) => (response) => response.end(content);
 const USAGE = { prompt_tokens: 1000, completion_tokens: 100, total_tokens: 1100 };
 const CALLS = [{ index: 0, id: "1", type: "function", function: { name: "look_up", arguments: "{}" } }];
 
-/** Speaks as OpenAI's chat completions do; what it does goes by the model's name. */
-export function provider(response, { json }) {
+const RESPONSES = data("openai-responses.json");
+
+/** Speaks as OpenAI's chat completions and responses do; what it does goes by the model's name. */
+export function provider(response, { json, path }) {
   if (json.model === "limited") return response.writeHead(429).end('{"error": {"message": "SECRET"}}');
+  if (path.endsWith("/responses")) return responded(response, json);
   const usesTools = json.model === "tools";
   if (json.stream) return streamed(response, json.model, usesTools ? [{ tool_calls: CALLS }] : [{ content: "SECRET " }, { content: "answer" }]);
   const message = usesTools ? { role: "assistant", content: null, tool_calls: CALLS } : { role: "assistant", content: "SECRET answer" };
   const choices = [{ index: 0, message, finish_reason: "stop" }];
   const answer = { id: "1", object: "chat.completion", created: 1, model: json.model, choices, usage: USAGE };
   response.writeHead(200, { "Content-Type": "application/json", "X-Request-Id": "req_1" }).end(JSON.stringify(answer));
+}
+
+function responded(response, { model, stream }) {
+  const { answer, events } = RESPONSES[model] ?? RESPONSES.plain;
+  if (!stream) return response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(answer));
+  response.writeHead(200, { "Content-Type": "text/event-stream" });
+  response.end(events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join(""));
 }
 
 function streamed(response, model, deltas) {

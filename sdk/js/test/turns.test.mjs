@@ -5,6 +5,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { test } from "node:test";
 import { AgentLoop, BadArgument, Closed, isSampled, NoSigningSecret, NotConfigured, Refused } from "../src/index.js";
+import { feedbackUrl } from "../src/feedback.js";
 import { get, HOME, home, sessionId, turns } from "./support.mjs";
 
 test("turns arrive, in batches, with all that was said", async () => {
@@ -29,7 +30,7 @@ test("a turn that is waited for has a receipt", async () => {
   const receipt = await loop.logTurn("Where?", sessionId(), { wait: true, wantFeedbackUrl: true });
   assert.match(receipt.turnId, /^turn_/);
   assert.equal(receipt.wasDuplicate, false);
-  const ours = loop.feedbackUrl({ turnId: receipt.turnId });
+  const ours = feedbackUrl(loop, { turnId: receipt.turnId });
   // The same payload: they differ in the second of signing alone.
   assert.equal(ours.split("/f/")[1].split(".")[0], receipt.feedbackUrl.split("/f/")[1].split(".")[0]);
   await loop.close();
@@ -39,7 +40,7 @@ test("both forms of links open a page", async () => {
   const loop = home();
   const said = { question: "Why 🌙?", agentResponse: "Because \ud83c\u007f é", userId: "u 1" };
   for (const published of [false, true]) {
-    const page = await fetch(loop.feedbackUrl({ ...said, published }));
+    const page = await fetch(feedbackUrl(loop, { ...said, published }));
     assert.equal(page.status, 200);
     assert.match(await page.text(), /Why 🌙\?/);
   }
@@ -54,6 +55,7 @@ test("conditions and texts may be functions, and one that breaks does not hold",
   loop.logTurnIf(false, never, never);
   loop.logTurnIf(() => 0, never, never);
   loop.logTurnIf(() => null.x, never, never);
+  loop.logTurnIf(async () => true, never, never);
   loop.logTurnIf(() => true, () => "if", () => session, { sessionId: session, signals: () => ({ late: 1 }) });
   loop.sample(1, "sampled", session, { sessionId: session, signals: () => ({ more: 2 }) });
   loop.sample(0, never, never);
@@ -133,7 +135,7 @@ test("without strict nothing throws, and no content is told", async () => {
   assert.deepEqual(await loop.search("secret question"), []);
   assert.equal(await loop.annotate("secret question", "a", "c"), null);
   assert.equal(await loop.flush(), true);
-  assert.throws(() => loop.feedbackUrl({ turnId: "turn_1" }), NoSigningSecret);
+  assert.throws(() => feedbackUrl(loop, { turnId: "turn_1" }), NoSigningSecret);
   await loop.close();
   loop.logTurn("secret question", "a");
   assert.match(told.join(), /no_key/);

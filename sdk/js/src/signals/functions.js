@@ -1,6 +1,6 @@
 /** The levels as functions, for whoever has one client for everything: that of `setDefaultClient`. */
 
-import { defaultClient } from "../routing.js";
+import { defaultClient } from "../shared.js";
 import { Signals } from "./signals.js";
 
 /** @type {import("../client.js").AgentLoop | undefined} */

@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from agentloop_client import errors
 from agentloop_client._choice import Drawn, Path, Race, Snapshot, Terms, read_snapshot
 from agentloop_client._courier import outlive_forks
 from agentloop_client._encode import encode
@@ -153,6 +154,9 @@ class Goal:
             if answer.status != 304:
                 self.snapshot = read_snapshot(answer.body, answer.etag)
             self._looked.set()
+        except errors.Closed:
+            # The client ended meanwhile, and with it the wish to know.
+            pass
         except Exception as error:
             self._client.warnings.tell("state", f"Choosing goes by what was known before: {type(error).__name__}.")
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from random import random
 from secrets import token_hex
@@ -207,7 +207,12 @@ class Speaker:
     def _holds(self, condition: Any) -> bool:
         """A condition that breaks does not hold, and is told."""
         try:
-            return bool(condition() if callable(condition) else condition)
+            held = condition() if callable(condition) else condition
+            if isinstance(held, Coroutine):
+                # It is always true: whoever gives an async condition would log everything.
+                held.close()
+                raise TypeError
+            return bool(held)
         except Exception as error:
             self.trouble(errors.BadArgument(f"A condition of log_turn_if broke: {type(error).__name__}."), error)
             return False

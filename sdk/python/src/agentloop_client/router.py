@@ -236,7 +236,8 @@ class Router:
             raise errors.BadArgument(
                 "completion() has nothing to call: give Router complete=..., or pip install agentloop-client[litellm]."
             ) from None
-        return completion  # type: ignore[no-any-return,unused-ignore]
+        # A failure is told and comes through: the library's own retries would hide it.
+        return functools.partial(completion, num_retries=0, max_retries=0)
 
 
 class Trace:
@@ -275,7 +276,7 @@ class Trace:
         return self._completed(response, began)
 
     def _completed(self, response: Any, began: float) -> Any:
-        self.measure(began=began, response=response)
+        self.measure(began=began, response=response, cost_usd=usage.cost_of(response))
         self.judge(usage.text_of_answer(response) or response)
         return response
 

@@ -22,6 +22,12 @@ def tokens_of(response: Any) -> tuple[int | None, int | None]:
     return _first_count(usage, _IN), _first_count(usage, _OUT)
 
 
+def cost_of(response: Any) -> float | None:
+    """What litellm reckons that it cost, kept beside the answer. The server's own prices go before it."""
+    cost = part_of(part_of(response, "_hidden_params"), "response_cost")
+    return float(cost) if isinstance(cost, (int, float)) and cost > 0 else None
+
+
 def _first_count(usage: Any, names: tuple[str, ...]) -> int | None:
     counts = (part_of(usage, name) for name in names) if usage is not None else ()
     return next((count for count in counts if isinstance(count, int) and not isinstance(count, bool)), None)

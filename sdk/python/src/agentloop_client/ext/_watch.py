@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from secrets import token_hex
 from typing import Any, Protocol
 
@@ -61,7 +62,7 @@ class Watch:
 
     def end(self, call: Call, error: BaseException | None = None) -> None:
         """Tells of a call. Nothing that breaks here reaches the agent."""
-        call.error = error
+        call.error = error or call.error
         call.latency_ms = round((time.perf_counter() - call.began) * 1000, 3)
         try:
             self.loop.post("events", span_of(call))
@@ -108,8 +109,9 @@ def last_user_text(messages: Any) -> str:
 
 
 def watched(client: Any, path: tuple[str, ...], wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Puts a wrapper around a method of this one client object, such as `chat.completions.create`."""
-    owner = client
-    for name in path[:-1]:
-        owner = getattr(owner, name)
-    setattr(owner, path[-1], wrap(getattr(owner, path[-1])))
+    """Puts a wrapper around a method of this one client object, such as `chat.completions.create`, if its version has
+    that method."""
+    *owners, name = path
+    owner = reduce(lambda one, member: getattr(one, member, None), owners, client)
+    if hasattr(owner, name):
+        setattr(owner, name, wrap(getattr(owner, name)))
