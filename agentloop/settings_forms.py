@@ -116,7 +116,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "Signals and spans among them. More are answered, set aside, and counted on the overview.",
     ),
     "widget_accent": ("Colour", "Six digits such as #4b4bc8. It is made darker or lighter until it can be read."),
-    "widget_texts": ("Own words", 'By language and name, such as {"en": {"send": "Send it"}}; "*" is every language.'),
     "widget_origins": (
         "Origins that may show it in a frame",
         "One a line, such as https://app.example.com; none allows no frame.",

@@ -90,15 +90,21 @@ def thanks(request: HttpRequest, opened: Opened, said: Said, trial: Trial | None
     return _page(request, "thanks", opened.link.project, texts, known, trial=trial)
 
 
-def failure(request: HttpRequest, error: AppError, project: Project | None, trial: Trial | None = None) -> HttpResponse:
+def failure(request: HttpRequest, error: AppError, project: Project | None) -> HttpResponse:
     """Why there is no form. It says nothing of what was sent."""
-    texts = texts_for(project, _language(request, trial))
     name = FAILURES.get(error.code) or FAILURES.get(error.http_status, "trouble")
-    known = {"failure_title": texts[f"{name}_title"], "failure_text": texts[name]}
-    response = _page(request, "failure", project, texts, known, error.http_status, trial)
+    response = failure_named(name, request, project, error.http_status)
     for header, value in headers_of(error).items():
         response[header] = value
     return response
+
+
+def failure_named(
+    name: str, request: HttpRequest, project: Project | None, status: int = 200, trial: Trial | None = None
+) -> HttpResponse:
+    texts = texts_for(project, _language(request, trial))
+    known = {"failure_title": texts[f"{name}_title"], "failure_text": texts[name]}
+    return _page(request, "failure", project, texts, known, status, trial)
 
 
 def _language(request: HttpRequest, trial: Trial | None) -> str:

@@ -12,28 +12,43 @@ from agentloop.models import Project, Scope, SigningKey
 from agentloop.pages import MemberRequest, member_page, site_address
 from agentloop.settings_forms import SettingsForm
 from agentloop.settings_pages import REFUSED, done, render_settings
-from agentloop.signing import Link, LinkExpired
+from agentloop.signing import Link
 from feedback_widget import pages
-from feedback_widget.look_form import ACCESS, LookForm, legible, tried
+from feedback_widget.look_form import ACCESS, LookForm, legible, tried, turned
 from feedback_widget.samples import QUESTION, RESPONSE
 from feedback_widget.submissions import Opened, Said
-from feedback_widget.texts import TEXTS
+from feedback_widget.words_form import EVERY
 from review.models import Rating
 
 SCHEMES = (("", "System"), ("light", "Light"), ("dark", "Dark"))
-STATES = (("form", "The form"), ("thanks", "After sending"), ("expired", "A link that has expired"))
-NOTES = "feedback_widget/_look_notes.html"
+# Each failure goes by the name of its texts.
+FAILURES = {
+    "expired": "A link that has expired",
+    "forged": "A link that was changed",
+    "revoked": "A link that was withdrawn",
+    "gone": "An answer that is deleted",
+    "long": "A link that is too long",
+    "often": "Too many answers at once",
+    "large": "Too much text",
+    "trouble": "Trouble of our own",
+}
+STATES = (("form", "The form"), ("thanks", "After sending"), *FAILURES.items())
+NOTES, WORDS = "feedback_widget/_look_notes.html", "feedback_widget/_words.html"
 
 
 @member_page(Scope.ADMIN)
 @require_http_methods(["GET", "POST"])
 def widget_settings(request: MemberRequest) -> HttpResponse:
-    """`act=check` tells what is to be said about the values that were typed, and keeps none of them."""
+    """`act=check` tells what is to be said about the values that were typed, and `act=words` shows the words in
+    another language. Neither keeps anything."""
     if request.method == "GET":
         return _page(request, LookForm(request.project))
     if request.POST.get("group") == ACCESS.slug:
         return _save_access(request)
     form = LookForm(request.project, request.POST, request.FILES)
+    if request.POST.get("act") == "words":
+        form = turned(request.project, form)
+        return _page(request, form, trial=tried(request.project, form), piece=WORDS)
     trial = tried(request.project, form)
     if form.errors or request.POST.get("act") == "check":
         return _page(request, form, trial=trial)
@@ -55,7 +70,12 @@ def _save_access(request: MemberRequest) -> HttpResponse:
 
 
 def _page(
-    request: MemberRequest, form: LookForm, *, trial: Project | None = None, access: SettingsForm | None = None
+    request: MemberRequest,
+    form: LookForm,
+    *,
+    trial: Project | None = None,
+    access: SettingsForm | None = None,
+    piece: str = NOTES,
 ) -> HttpResponse:
     project = request.project
     accent = (trial or project).setting("widget_accent")
@@ -65,16 +85,17 @@ def _page(
         "accent": accent,
         "legible": legible(accent),
         "logo": project.setting("widget_logo"),
-        "names": TEXTS,
+        "every": EVERY,
         "seen": _seen(request.POST),
         "languages": settings.LANGUAGES,
         "schemes": SCHEMES,
         "states": STATES,
         "script": f"{site_address(request)}{settings.STATIC_URL}widget/embed.js",
     }
-    is_refused = bool(form.errors or (access and access.errors)) and not request.htmx
+    asks = request.POST.get("act") == "words"
+    is_refused = bool(form.errors or (access and access.errors)) and not request.htmx and not asks
     template = "feedback_widget/settings.html"
-    return render_settings(request, template, known, partial=NOTES, status=REFUSED if is_refused else 200)
+    return render_settings(request, template, known, partial=piece, status=REFUSED if is_refused else 200)
 
 
 # --- the preview ----------------------------------------------------------------------------------------------
@@ -88,10 +109,8 @@ def preview(request: MemberRequest) -> HttpResponse:
     if request.method == "POST":
         project, seen = tried(project, LookForm(project, request.POST, request.FILES)), _seen(request.POST)
     trial = pages.Trial(seen["language"], seen["scheme"])
-    if seen["state"] == "expired":
-        answer = pages.failure(request, LinkExpired(project), project, trial)
-        answer.status_code = 200
-        return answer
+    if seen["state"] in FAILURES:
+        return pages.failure_named(seen["state"], request, project, trial=trial)
     # Nobody signed this one: it is shown, and nothing opens it.
     opened = Opened(Link(SigningKey(project=project), 0, b"", question=QUESTION, response=RESPONSE), QUESTION, RESPONSE)
     if seen["state"] == "thanks":
@@ -101,8 +120,10 @@ def preview(request: MemberRequest) -> HttpResponse:
 
 def _seen(said: QueryDict) -> dict[str, Any]:
     """How one looks at it: in which language and colours, and at which page."""
+    # Whoever turns to another language's words wants to see them.
+    turned_to = said.get("words_wanted") if said.get("act") == "words" else None
     return {
-        "language": _one_of(settings.LANGUAGES, said.get("language")),
+        "language": _one_of(settings.LANGUAGES, turned_to if turned_to not in (None, EVERY) else said.get("language")),
         "scheme": _one_of(SCHEMES, said.get("scheme")),
         "state": _one_of(STATES, said.get("state")),
         "is_wide": said.get("width") == "page",

@@ -48,6 +48,7 @@ from review.models import (
     Turn,
 )
 from review.shapes import (
+    accuracy_shape,
     annotation_shape,
     gold_shape,
     judged_shape,
@@ -540,7 +541,9 @@ class AnnotationView(ReviewView):
     @extend_schema(
         operation_id="edit_annotation",
         summary="Change an annotation",
-        description="Only what is sent is changed; what was said before stays as a version.",
+        description="Only what is sent is changed; what was said before stays as a version. Evidence and memory "
+        "follow. For whoever gave it, and for owners. 409 with `verdict_moved` where `after` is not the version that "
+        "stands.",
         request=s.AnnotationEdit(partial=True),
         responses=s.AnnotationDone,
     )
@@ -550,7 +553,8 @@ class AnnotationView(ReviewView):
         if not changes:
             raise Invalid(f"Nothing to change: send one or more of {', '.join(verdicts.EDITABLE)}.")
         wanted = id_of("ann", annotation_id, errors.AnnotationNotFound)
-        judged = verdicts.edit_annotation(self.project, self.speaker(given), wanted, changes)
+        after = given.get("after")
+        judged = verdicts.edit_annotation(self.project, self.speaker(given), wanted, changes, after=after)
         return Response(judged_shape(judged))
 
 
@@ -611,6 +615,22 @@ class GoldTurnsView(ReviewView):
             texts = (given["question"], given["agent_response"])
             gold = gold_turns.write(self.project, self.actor, *texts, known, goal=given["goal"])
         return Response(gold_shape(gold_turns.Standing(gold)), status=201)
+
+
+class GoldAccuracyView(ReviewView):
+    scopes: ClassVar = {"GET": Scope.REVIEW}
+
+    @extend_schema(
+        operation_id="gold_accuracy",
+        summary="How often reviewers are right on gold turns",
+        description="By their first answer to each, with the interval that holds the true share in 95 of 100 cases "
+        "(Wilson's). Owners and keys with the scope `admin` see everybody; others see themselves, and a key the "
+        "reviewers that it names.",
+        responses=s.GoldAccuracy,
+    )
+    def get(self, request: Request) -> Response:
+        only = None if self.actor.is_owner else self.actor.ref
+        return Response({"reviewers": [accuracy_shape(one) for one in gold_turns.accuracy(self.project, only)]})
 
 
 class GoldTurnView(ReviewView):

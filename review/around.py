@@ -11,7 +11,7 @@ from agentloop.models import Project
 from agentloop.sql import run
 from review.models import Turn
 
-NEIGHBOURS, OCCURRENCES, ACTS, SAID, RECENT_TAGGED = 5, 20, 40, 20, 300
+NEIGHBOURS, OCCURRENCES, ACTS, SAID, VERSIONS, RECENT_TAGGED = 5, 20, 40, 20, 10, 300
 SNIPPET = 200
 
 _SESSION = """
@@ -23,6 +23,18 @@ _SESSION = """
         ORDER BY id {order} LIMIT {limit}) AS one)"""
 _BEFORE = _SESSION.format(snippet=SNIPPET, sign="<", order="DESC", limit=NEIGHBOURS)
 _AFTER = _SESSION.format(snippet=SNIPPET, sign=">", order="ASC", limit=NEIGHBOURS)
+_TAGS = f"""
+    (SELECT json_agg(DISTINCT tag) FROM (
+        SELECT unnest(tags) AS tag FROM (
+            SELECT tags FROM review_annotation WHERE project_id = %(project)s ORDER BY id DESC LIMIT {RECENT_TAGGED}
+        ) AS recent) AS used)"""
+# What a verdict said, the newest first; one that was never changed has but one version, which stands beside.
+_VERSIONS = f"""
+    CASE WHEN version > 1 THEN (SELECT json_agg(kept ORDER BY kept.version DESC) FROM (
+        SELECT version, author, at, body->>'rating' AS rating, body->>'root_cause' AS root_cause, body->'tags' AS tags,
+            left(body->>'correction', 600) AS correction, left(body->>'comment', 400) AS comment
+        FROM review_annotationversion WHERE annotation_id = review_annotation.id
+        ORDER BY version DESC LIMIT {VERSIONS}) AS kept) END"""
 _SQL = f"""
 SELECT {_BEFORE}, {_AFTER},
     (SELECT json_agg(one ORDER BY one.id DESC) FROM (
@@ -37,15 +49,13 @@ SELECT {_BEFORE}, {_AFTER},
             correction, version, created_at, rubric, (
                 SELECT questions FROM review_rubric AS asked
                 WHERE asked.project_id = %(project)s
-                    AND asked.version = (review_annotation.rubric->>'version')::integer) AS questions
+                    AND asked.version = (review_annotation.rubric->>'version')::integer) AS questions,
+            {_VERSIONS} AS versions
         FROM review_annotation WHERE project_id = %(project)s AND content_hash = %(content)s AND retracted_at IS NULL
         ORDER BY id DESC LIMIT {SAID}) AS one),
     (SELECT json_build_object('body', body, 'saved_at', saved_at) FROM review_draft
         WHERE turn_id = %(turn)s AND actor = %(actor)s),
-    (SELECT json_agg(DISTINCT tag) FROM (
-        SELECT unnest(tags) AS tag FROM (
-            SELECT tags FROM review_annotation WHERE project_id = %(project)s ORDER BY id DESC LIMIT {RECENT_TAGGED}
-        ) AS recent) AS used),
+    {_TAGS},
     (SELECT json_build_object('model', path.model, 'tools', path.tools, 'params', path.params, 'id', path.id)
         FROM routing_path AS path WHERE path.project_id = %(project)s AND path.id = coalesce(%(path)s, (
             SELECT path_id FROM routing_decision
@@ -103,6 +113,10 @@ def around(project: Project, turn: Turn, actor: str) -> Around:
         },
     )
     before, after, occurrences, acts, said, draft, tags, path, spans, rubric, opinions = map(_loaded, row)
+    for one in said or []:
+        one["versions"] = one["versions"] or []
+        for version in one["versions"]:
+            _with_times(version)
     for one in [*(before or []), *(after or []), *(occurrences or []), *(acts or []), *(said or []), *(opinions or [])]:
         _with_times(one)
     if draft:
@@ -130,3 +144,9 @@ def _with_times(row: dict[str, Any]) -> None:
     for name in ("at", "undone_at", "occurred_at", "created_at", "saved_at"):
         if row.get(name):
             row[name] = datetime.fromisoformat(row[name])
+
+
+def known_tags(project: Project) -> list[str]:
+    """The tags of the latest verdicts, for completion. One query."""
+    [(tags,)] = run(f"SELECT {_TAGS}", {"project": project.id})
+    return sorted(_loaded(tags) or [])

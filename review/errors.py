@@ -93,6 +93,16 @@ class NotYours(AppError):
     code, http_status = "not_yours", 403
 
 
+class NotYourVerdict(NotYours):
+    """Only the one who gave this verdict, or an owner, can change it."""
+
+
+class VerdictMoved(Conflict):
+    """This verdict was changed meanwhile: look at what it says now, and make your change again."""
+
+    code = "verdict_moved"
+
+
 class BadValue(Invalid):
     """A field has a value that it does not take."""
 

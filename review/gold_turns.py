@@ -200,7 +200,7 @@ WITH answers AS (
     SELECT actor, actor_label, answered_at, rating = known AS is_right,
         array_position(%(scale)s::text[], rating::text) - array_position(%(scale)s::text[], known::text) AS off
     FROM review_goldanswer WHERE project_id = %(project)s AND answered_at IS NOT NULL
-        AND (%(only)s::text IS NULL OR actor = %(only)s)
+        AND (%(only)s::text IS NULL OR actor = %(only)s OR starts_with(actor, %(only)s || '/'))
 )
 SELECT actor, (array_agg(actor_label ORDER BY answered_at DESC))[1], count(*), count(*) FILTER (WHERE is_right),
     count(*) FILTER (WHERE off < 0), count(*) FILTER (WHERE off > 0),
@@ -215,7 +215,7 @@ _SCALE = ["correct", "partial", "incorrect"]
 
 
 def accuracy(project: Project, only: str | None = None) -> Sequence[Accuracy]:
-    """Every reviewer's, those with most answers first; or one's own. One query."""
+    """Every reviewer's, those with most answers first; or one's own, and a program's those whom it names. One query."""
     rows = run(_ACCURACY_SQL, {"project": project.id, "only": only, "scale": _SCALE})
     return [
         Accuracy(ref, label, Share(right, count), kind, strict, left)

@@ -30,6 +30,8 @@ from review.priority import rank_of
 Answer = TypeVar("Answer")
 DRAFT_LIFE = timedelta(days=7)
 MAX_SNOOZE = timedelta(days=90)
+# How many gold turns are tried against a filter, each by four queries.
+GOLD_TRIES = 4
 
 # What acts change and undoing restores. Content, signals and priority belong to intake and merging alone.
 STATE = (
@@ -131,14 +133,22 @@ def claim_next(project: Project, actor: Actor) -> Done:
     return done
 
 
-def _claim_gold(project: Project, actor: Actor) -> Done | None:
+def _claim_gold(project: Project, actor: Actor, filters: TurnFilter | None = None) -> Done | None:
     """A gold turn as old and as urgent as the turn in whose place it comes, and drawn like one. None where nothing
-    waits, for then it would be known by that, or where none is left for this reviewer."""
+    waits, for then it would be known by that, or where none is left for this reviewer, or the filter lets it not
+    through."""
     with transaction.atomic():
         waiting = Turn.objects.of(project).pending().awake().filter(claimed_by="", escalated_by="")
+        if filters is not None:
+            waiting = filters.apply(waiting)
         due = waiting.order_by(F("rank").desc(nulls_last=True), F("id").desc(nulls_last=True)).first()
         turn = gold.serve(project, actor, due) if due else None
         if turn is None:
+            return None
+        if filters is not None:
+            if filters.apply(Turn.objects.seen_by(project, actor.ref).filter(id=turn.id)).exists():
+                return _take(turn, project, actor, draw="filter")
+            transaction.set_rollback(True)
             return None
         share = project.setting("random_share")
         if random.random() < share:  # noqa: S311 - a sample, not a secret
@@ -219,7 +229,14 @@ def _turn_of(row: Sequence[Any]) -> Turn:
 
 
 def claim_matching(project: Project, actor: Actor, filters: TurnFilter, sort: str = "priority") -> Done:
-    """Takes the first turn that a filter lets through. Never a random one: it would not match."""
+    """Takes the first turn that a filter lets through. Never a random one: it would not match.
+
+    In the order of priority a gold turn that matches may take its place; in any other its age would tell it.
+    """
+    if sort == "priority" and gold.is_drawn(project, actor):
+        for _ in range(GOLD_TRIES):
+            if done := _claim_gold(project, actor, filters):
+                return done
     free_lapsed(project)
     with transaction.atomic():
         turns = filters.apply(Turn.objects.seen_by(project, actor.ref).pending().unclaimed().awake())

@@ -52,6 +52,17 @@ def current(project: Project) -> Rubric | None:
     return Rubric.objects.filter(project=project).order_by("-version").first()
 
 
+def asked_in(project: Project, kept: Mapping[str, Any]) -> tuple[Rubric | None, bool]:
+    """The version that answers were given under, and whether a newer one is asked by now; the newest where none were.
+
+    One query, and one for an older version.
+    """
+    newest, version = current(project), kept.get("version")
+    if newest is None or version in (None, newest.version):
+        return newest, False
+    return Rubric.objects.filter(project=project, version=version).first() or newest, True
+
+
 # --- questions ------------------------------------------------------------------------------------------------
 
 

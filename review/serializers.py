@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers as s
 
 from agentloop.fields import Choice
@@ -245,6 +246,8 @@ class AnnotationIn(VerdictFields):
 class AnnotationEdit(VerdictFields):
     """Only what is sent is changed."""
 
+    after = s.IntegerField(required=False, help_text="The version you have seen: refused where there is a newer one.")
+
 
 class Known(s.Serializer[Any]):
     is_right = s.BooleanField()
@@ -308,6 +311,47 @@ class GoldOut(s.Serializer[Any]):
 
 class GoldList(s.Serializer[Any]):
     gold = GoldOut(many=True)
+
+
+class AccuracyOut(s.Serializer[Any]):
+    reviewer = s.CharField(help_text="As in `author` of annotations.")
+    label = s.CharField()  # type: ignore[assignment]
+    answered = s.IntegerField()
+    right = s.IntegerField()
+    share = s.FloatField(help_text="Of what was answered, what was right.")
+    interval = s.ListField(child=s.FloatField(), min_length=2, max_length=2)
+    is_few = s.BooleanField(help_text="Too few answers to tell much.")
+    too_kind = s.IntegerField(help_text="Answers that rated better than the known one.")
+    too_strict = s.IntegerField()
+    left = s.IntegerField(help_text="Gold turns that this reviewer may yet be given.")
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "A reviewer's own",
+            {
+                "reviewers": [
+                    {
+                        "reviewer": "user:7",
+                        "label": "Bob",
+                        "answered": 24,
+                        "right": 18,
+                        "share": 0.75,
+                        "interval": [0.551, 0.88],
+                        "is_few": False,
+                        "too_kind": 4,
+                        "too_strict": 2,
+                        "left": 3,
+                    }
+                ]
+            },
+            response_only=True,
+        )
+    ]
+)
+class GoldAccuracy(s.Serializer[Any]):
+    reviewers = AccuracyOut(many=True)
 
 
 class AnnotationOut(s.Serializer[Any]):

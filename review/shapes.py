@@ -5,7 +5,7 @@ from typing import Any
 from django.utils import timezone
 
 from agentloop.ids import shown
-from review.gold_turns import Standing
+from review.gold_turns import Accuracy, Standing
 from review.models import Annotation, GoldTurn, Occurrence, Status, Turn
 from review.priority import explain
 from review.verdicts import Judged, status_of
@@ -136,4 +136,20 @@ def gold_shape(one: Standing) -> dict[str, Any]:
         "right": one.answered.hits,
         "created_at": one.gold.created_at,
         "retired_at": one.gold.retired_at,
+    }
+
+
+def accuracy_shape(one: Accuracy) -> dict[str, Any]:
+    share = one.share
+    return {
+        "reviewer": one.ref,
+        "label": one.label,
+        "answered": share.count,
+        "right": share.hits,
+        "share": share.rate,
+        "interval": [share.low, share.high],
+        "is_few": share.is_few,
+        "too_kind": one.too_kind,
+        "too_strict": one.too_strict,
+        "left": one.left,
     }

@@ -5,7 +5,7 @@ from django.urls import path
 from review import api as views
 from review import export_api as exports
 from review import overview
-from review.pages import annotations, gold, lists, memories, quality, queue, rubric, weights
+from review.pages import annotations, gold, lists, memories, quality, queue, rubric, verdict, weights
 from review.pages import exports as exports_page
 
 api = [
@@ -32,6 +32,7 @@ api = [
     path("v1/export/annotations.<str:form>", exports.AnnotationExportView.as_view(), name="export_annotations"),
     path("v1/export/audit.<str:form>", exports.AuditExportView.as_view(), name="export_audit"),
     path("v1/gold", views.GoldTurnsView.as_view(), name="gold_turns"),
+    path("v1/gold/accuracy", views.GoldAccuracyView.as_view(), name="gold_accuracy"),
     path("v1/gold/<str:gold_id>", views.GoldTurnView.as_view(), name="gold_turn"),
     path("v1/gold/<str:gold_id>/retire", views.RetireGoldView.as_view(), name="gold_retire"),
     path("v1/rubric", views.RubricView.as_view(), name="rubric"),
@@ -69,6 +70,7 @@ pages = [
     path("queue/acts/<str:act_id>/undo/", queue.queue_undo, name="queue_undo"),
     path("first-key/", overview.first_key, name="project_overview_first_key"),
     path("annotations/", annotations.annotations_page, name="annotations_page"),
+    path("annotations/<str:annotation_id>/", verdict.annotations_page_verdict, name="annotations_page_verdict"),
     path("memories/", memories.memories_page, name="memories_page"),
     path("memories/<str:memory_id>/edit/", memories.edit_memory, name="memories_page_edit"),
     path("memories/<str:memory_id>/revoke/", memories.revoke_memory, name="memories_page_revoke"),

@@ -372,12 +372,24 @@ def _locked_annotation(project: Project, annotation_id: UUID) -> Annotation:
     return locked
 
 
-def edit_annotation(project: Project, actor: Actor, annotation_id: UUID, changes: Mapping[str, Any]) -> Judged:
-    """Says something else of the same; what was said before stays as a version. Only its author or an owner may."""
+def may_change(actor: Actor, author: str) -> bool:
+    """Whoever gave a verdict, and owners. What is not decided yet under double review nobody finds to change."""
+    return actor.is_owner or author == actor.ref
+
+
+def edit_annotation(
+    project: Project, actor: Actor, annotation_id: UUID, changes: Mapping[str, Any], *, after: int | None = None
+) -> Judged:
+    """Says something else of the same; what was said before stays as a version. See `may_change`.
+
+    `after` is the version that whoever writes has seen: refused where there is a newer one.
+    """
     with transaction.atomic():
         annotation = _locked_annotation(project, annotation_id)
-        if annotation.author != actor.ref and not actor.is_owner:
-            raise errors.NotYours("Only the one who gave this verdict, or an owner, can change it.")
+        if not may_change(actor, annotation.author):
+            raise errors.NotYourVerdict
+        if after is not None and after != annotation.version:
+            raise errors.VerdictMoved
         if "rubric" in changes:
             # The score that the earlier answers gave goes with them.
             others = {name: score for name, score in annotation.scores.items() if name != rubrics.OVERALL}

@@ -152,11 +152,13 @@ _FAILURES = ", ".join(f"sum(failures[{place}])" for place in range(1, len(FAILUR
 _BUCKETS_SQL = f"""
 SELECT goal_id, path_id, start >= %(half)s AS is_recent, sum(samples)::bigint, sum(successes), sum(rated),
     ARRAY[{_COUNTS}], ARRAY[{_FAILURES}], sum(cost_usd), sum(costs)::bigint,
-    '[' || string_agg(latencies::text, ',') FILTER (WHERE latencies <> '{{}}' AND path_id <> '{WHOLE_GOAL}') || ']'
+    '[' || string_agg(latencies::text, ',') FILTER (WHERE latencies <> '{{{{}}}}' AND path_id <> '{WHOLE_GOAL}') || ']'
 FROM routing_pathbucket
 WHERE project_id = %(project)s AND goal_id = ANY(%(goals)s) AND pipeline_id = %(pipeline)s AND start >= %(from)s
+    {{and_more}}
 GROUP BY 1, 2, 3
 """
+_EVERY_SQL, _WHOLE_SQL = (_BUCKETS_SQL.format(and_more=more) for more in ("", f"AND path_id = '{WHOLE_GOAL}'"))
 
 
 @dataclass(slots=True)
@@ -185,11 +187,20 @@ class Seen:
 
 
 def insights(
-    project: Project, *, goal_name: str = "", pipeline: str = "", window_hours: float = WINDOW_HOURS
+    project: Project,
+    *,
+    goal_name: str = "",
+    goals: Mapping[UUID, str] | None = None,
+    pipeline: str = "",
+    window_hours: float = WINDOW_HOURS,
 ) -> dict[str, Any]:
-    """Every goal's figures from the buckets of time. Four queries, however many outcomes there are."""
+    """The figures of the goals that are given, or else of all, from the buckets of time.
+
+    Four queries, however many outcomes there are; three where the goals are given.
+    """
     window_hours = min(max(1.0, window_hours), MOST_WINDOW_HOURS)
-    goals = _goals(project, goal_name)
+    if goals is None:
+        goals = _goals(project, goal_name)
     given = {"project": project.id, "goals": list(goals), "pipeline": pipeline}
     seen = seen_in_window(given, window_hours)
     paths = look_at_paths(project, list(goals), pipeline=pipeline)
@@ -225,11 +236,14 @@ def _goals(project: Project, goal_name: str) -> dict[UUID, str]:
     return dict(rows)
 
 
-def seen_in_window(given: Mapping[str, Any], window_hours: float) -> dict[tuple[UUID, UUID], Seen]:
+def seen_in_window(
+    given: Mapping[str, Any], window_hours: float, *, only_whole: bool = False
+) -> dict[tuple[UUID, UUID], Seen]:
+    """The sums of each goal, under `WHOLE_GOAL`, and unless `only_whole` of each of its paths. One query."""
     now = time.time()
     halves = {"from": window_start(window_hours, now), "half": window_start(window_hours / 2, now)}
     found: dict[tuple[UUID, UUID], Seen] = {}
-    for row in run(_BUCKETS_SQL, {**given, **halves}):
+    for row in run(_WHOLE_SQL if only_whole else _EVERY_SQL, {**given, **halves}):
         goal, path, is_recent, samples, successes, rated, counts, failures, cost, costs, latencies = row
         seen = found.setdefault((goal, path), Seen())
         values = Histogram(tuple(max(0.0, count) for count in counts))

@@ -16,9 +16,9 @@ from routing.advice import Seen, insights, report_of, seen_in_window
 from routing.engine import sketch
 from routing.engine.choice import Standing
 from routing.engine.histogram import EMPTY, Histogram, contribution
-from routing.engine.insights import Window, goal_insight
+from routing.engine.insights import Window, goal_insight, status_of, trend
 from routing.engine.posterior import believe
-from routing.models import WHOLE_GOAL, Cause, EvidenceSource, Goal, PathChange, Regime, goal_id
+from routing.models import WHOLE_GOAL, Cause, EvidenceSource, Goal, PathChange, Regime
 from routing.standings import WINDOW_HOURS, GoalView, PathView, chances_of, look
 from routing.sums import HOUR
 
@@ -30,6 +30,8 @@ PATHS_DRAWN = 6
 # Of more, as many are taken by their trace ids, which tell nothing of how they went.
 MOST_REVIEWS = 20_000
 MOST_CHANGES = 200
+GOALS_A_PAGE = 50
+MOST_PIPELINES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ _SERIES_SQL = """
 SELECT goal_id, CASE WHEN path_id = ANY(%(paths)s) THEN path_id END, ((start - %(first)s) / %(length)s)::int,
     sum(samples)::bigint, sum(successes), sum(rated)
 FROM routing_pathbucket
-WHERE project_id = %(project)s AND goal_id = ANY(%(goals)s) AND pipeline_id = '' AND start >= %(first)s
+WHERE project_id = %(project)s AND goal_id = ANY(%(goals)s) AND pipeline_id = %(pipeline)s AND start >= %(first)s
     AND (%(all)s OR path_id = ANY(%(paths)s))
 GROUP BY 1, 2, 3
 """
@@ -100,13 +102,20 @@ Series = dict[tuple[UUID, UUID | None], list[Step]]
 
 
 def series_of(
-    project: Project, goals: Sequence[UUID], paths: Sequence[UUID], steps: Steps, *, with_rest: bool = False
+    project: Project,
+    goals: Sequence[UUID],
+    paths: Sequence[UUID],
+    steps: Steps,
+    *,
+    pipeline: str = "",
+    with_rest: bool = False,
 ) -> Series:
     """Steps of each of the paths (`WHOLE_GOAL` for the goal's), and of all others together under None. One query."""
     given = {
         "project": project.id,
         "goals": list(goals),
         "paths": list(paths),
+        "pipeline": pipeline,
         "first": steps.first,
         "length": steps.length,
         "all": with_rest,
@@ -133,19 +142,88 @@ class GoalLine:
     steps: Sequence[Step]
 
 
-def goals_of(project: Project, hours: int) -> list[GoalLine]:
-    """Every goal, those that need looking at first. Five queries."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which goals are listed: those whose name has the text, that stand so, and that the pipeline has states of."""
+
+    text: str = ""
+    status: str = ""
+    pipeline: str = ""
+    page: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GoalPage:
+    """A page of goals. `goals`, `outcomes` and `pressing` are of all that the text and the pipeline let through,
+    `count` of those that stand as is wanted, too."""
+
+    lines: Sequence[GoalLine]
+    goals: int
+    outcomes: int
+    pressing: int
+    count: int
+    number: int
+
+    @property
+    def pages(self) -> int:
+        return max(1, math.ceil(self.count / GOALS_A_PAGE))
+
+
+_LISTED_SQL = """
+SELECT id, name FROM routing_goal AS goal
+WHERE project_id = %(project)s AND name <> '*' AND NOT starts_with(name, '__verify__')
+    AND (%(text)s = '' OR strpos(lower(name), lower(%(text)s)) > 0)
+    AND (%(pipeline)s = '' OR EXISTS (
+        SELECT FROM routing_path AS path JOIN routing_pathstate AS state
+            ON state.project_id = path.project_id AND state.path_id = path.id AND state.pipeline_id = %(pipeline)s
+        WHERE path.project_id = goal.project_id AND path.goal_id = goal.id))
+"""
+
+
+def goals_of(project: Project, hours: int, wanted: Wanted = Wanted()) -> GoalPage:
+    """A page of goals, those that need looking at first. Six queries, however many there are: how each stands is
+    told of all from their own sums, and the rest is worked out for those on the page alone."""
     steps = Steps.of(hours, time.time())
-    found = insights(project, window_hours=hours)["goals"]
-    ids = {one["goal"]: goal_id(project.id, one["goal"]) for one in found}
-    series = series_of(project, list(ids.values()), [WHOLE_GOAL], steps)
+    given = {"project": project.id, "text": wanted.text, "pipeline": wanted.pipeline}
+    names: dict[UUID, str] = dict(run(_LISTED_SQL, given))
+    seen = seen_in_window({**given, "goals": list(names)}, hours, only_whole=True)
+    whole = {goal: seen.get((goal, WHOLE_GOAL), Seen()) for goal in names}
+    stands = {goal: status_of(one.window, trend(one.recent, one.earlier)).value for goal, one in whole.items()}
+    found = [goal for goal in names if wanted.status in ("", stands[goal])]
+    found.sort(key=lambda goal: (_URGENCY.index(stands[goal]), -whole[goal].samples, names[goal]))
+    number = min(max(1, wanted.page), max(1, math.ceil(len(found) / GOALS_A_PAGE)))
+    ids = found[(number - 1) * GOALS_A_PAGE : number * GOALS_A_PAGE]
+    return GoalPage(
+        _lines(project, hours, steps, {goal: names[goal] for goal in ids}, wanted.pipeline),
+        len(names),
+        sum(one.samples for one in whole.values()),
+        sum(one in ("failing", "degraded") for one in stands.values()),
+        len(found),
+        number,
+    )
+
+
+def _lines(project: Project, hours: int, steps: Steps, goals: Mapping[UUID, str], pipeline: str) -> list[GoalLine]:
+    """Four queries."""
+    found = insights(project, goals=goals, pipeline=pipeline, window_hours=hours)["goals"]
+    series = series_of(project, list(goals), [WHOLE_GOAL], steps, pipeline=pipeline)
     empty = [NOTHING] * steps.count
-    lines = [GoalLine(ids[one["goal"]], one, series.get((ids[one["goal"]], WHOLE_GOAL), empty)) for one in found]
-    return sorted(lines, key=lambda line: _pressing(line.insight))
+    told = zip(goals, found, strict=True)
+    return [GoalLine(goal, insight, series.get((goal, WHOLE_GOAL), empty)) for goal, insight in told]
 
 
-def _pressing(insight: Mapping[str, Any]) -> tuple[int, int, str]:
-    return _URGENCY.index(insight["status"]), -insight["sample_count"], insight["goal"]
+def pipelines_of(project: Project, goal: Goal | None = None) -> list[str]:
+    """The pipelines that a goal, or any, has states of, by name. One query."""
+    rows = run(
+        """
+        SELECT DISTINCT state.pipeline_id FROM routing_path AS path JOIN routing_pathstate AS state
+            ON state.project_id = path.project_id AND state.path_id = path.id AND state.pipeline_id <> ''
+        WHERE path.project_id = %(project)s AND (%(goal)s::uuid IS NULL OR path.goal_id = %(goal)s)
+        ORDER BY 1 LIMIT %(most)s
+        """,
+        {"project": project.id, "goal": goal and goal.id, "most": MOST_PIPELINES},
+    )
+    return [name for (name,) in rows]
 
 
 # --- one goal -------------------------------------------------------------------------------------------------
@@ -186,7 +264,7 @@ class Agreement:
     """What a source said, of how many outcomes its word stands, and how often reviewers found the same."""
 
     source: str
-    executions: int
+    executions: int | None
     decided: int
     compared: int
     agreed: int
@@ -219,18 +297,20 @@ def rate_of(successes: float, count: float) -> Mean:
     return Mean(round(count), successes / count, low, high)
 
 
-def figures_of(project: Project, goal: Goal, hours: int) -> GoalFigures:
-    """All that a goal's page shows. Seven queries, however many paths and outcomes there are."""
+def figures_of(project: Project, goal: Goal, hours: int, pipeline: str = "") -> GoalFigures:
+    """All that a goal's page shows, of all pipelines together or of one. Seven queries, however many paths and
+    outcomes there are."""
     steps = Steps.of(hours, time.time())
     # The figures of a decision's own window, by which constraints are judged.
-    view = look(project, goal.name, window_hours=WINDOW_HOURS)
-    seen = seen_in_window({"project": project.id, "goals": [goal.id], "pipeline": ""}, hours)
+    view = look(project, goal.name, pipeline=pipeline, window_hours=WINDOW_HOURS)
+    seen = seen_in_window({"project": project.id, "goals": [goal.id], "pipeline": pipeline}, hours)
     changes = changes_of(project, goal)
-    insight = goal_insight(report_of(goal.id, goal.name, "", seen, view.paths, _drifts(changes, hours)))
-    judged = _judged(project, goal, steps.since)
-    paths = _paths(view, insight, seen, _random_means(judged, _regimes(changes)))
+    insight = goal_insight(report_of(goal.id, goal.name, pipeline, seen, view.paths, _drifts(changes, hours)))
+    judged = _judged(project, goal, steps.since, pipeline)
+    paths = _paths(view, pipeline, insight, seen, _random_means(judged, _regimes(changes)))
     drawn = _most_used(paths)
-    series = series_of(project, [goal.id], [WHOLE_GOAL, *(one.view.id for one in drawn)], steps, with_rest=True)
+    shown = [WHOLE_GOAL, *(one.view.id for one in drawn)]
+    series = series_of(project, [goal.id], shown, steps, pipeline=pipeline, with_rest=True)
     return GoalFigures(
         steps,
         view,
@@ -240,7 +320,7 @@ def figures_of(project: Project, goal: Goal, hours: int) -> GoalFigures:
         {path: of_path for (_, path), of_path in series.items()},
         changes,
         _corrections(judged, steps),
-        _sources(project, goal, steps.since, judged),
+        _sources(project, goal, steps.since, judged, pipeline),
         len(judged),
         sum(one.at_random for one in judged),
     )
@@ -248,12 +328,13 @@ def figures_of(project: Project, goal: Goal, hours: int) -> GoalFigures:
 
 def _paths(
     view: GoalView,
+    pipeline: str,
     insight: Mapping[str, Any],
     seen: Mapping[tuple[UUID, UUID], Seen],
     random: Mapping[UUID, Mean],
 ) -> list[PathFigures]:
     """Those in service first, the better before the worse."""
-    chances = chances_of(view, view.wishes(), "", [path.contender for path in view.paths]) if view.paths else {}
+    chances = chances_of(view, view.wishes(), pipeline, [path.contender for path in view.paths]) if view.paths else {}
     told = {one["path_id"]: one for one in insight["paths"]}
     all_samples = sum(one["sample_count"] for one in insight["paths"]) or 1
     found = []
@@ -404,15 +485,16 @@ CROSS JOIN LATERAL (
         ORDER BY row.source, row.occurred_at DESC, row.key DESC
     ) AS word
 ) AS others
+WHERE %(pipeline)s IN ('', outcome.pipeline_id)
 """
 
 
-def _judged(project: Project, goal: Goal, since: float) -> list[_Judged]:
+def _judged(project: Project, goal: Goal, since: float, pipeline: str) -> list[_Judged]:
     """What reviewers judged within the window, each beside what others say of it, strongest last. One query."""
     ladder = project.setting("authority")
     found = []
     for path, at, good, at_random, value, weight, words in run(
-        _JUDGED_SQL, {"project": project.id, "goal": goal.id, "since": since}
+        _JUDGED_SQL, {"project": project.id, "goal": goal.id, "since": since, "pipeline": pipeline}
     ):
         said = orjson.loads(words) if words else {}
         others = {source: said[source] for source in ladder if source in said}
@@ -451,21 +533,24 @@ def _corrections(judged: Iterable[_Judged], steps: Steps) -> dict[tuple[UUID, in
 
 _SOURCES_SQL = """
 SELECT 'spoke', source, count(*) FROM routing_firstreport
-WHERE project_id = %(project)s AND goal_id = %(goal)s AND at >= %(since)s GROUP BY 2
+WHERE project_id = %(project)s AND goal_id = %(goal)s AND at >= %(since)s AND %(pipeline)s = '' GROUP BY 2
 UNION ALL
 SELECT 'decided', source, count(*) FROM routing_outcome
-WHERE project_id = %(project)s AND goal_id = %(goal)s AND at >= %(since)s GROUP BY 2
+WHERE project_id = %(project)s AND goal_id = %(goal)s AND at >= %(since)s AND %(pipeline)s IN ('', pipeline_id)
+GROUP BY 2
 """
 
 
-def _sources(project: Project, goal: Goal, since: float, judged: Sequence[_Judged]) -> list[Agreement]:
+def _sources(project: Project, goal: Goal, since: float, judged: Sequence[_Judged], pipeline: str) -> list[Agreement]:
     """By source, the strongest first. One query."""
-    given = {"project": project.id, "goal": goal.id, "since": since}
+    given = {"project": project.id, "goal": goal.id, "since": since, "pipeline": pipeline}
     counts = {(kind, source): count for kind, source, count in run(_SOURCES_SQL, given)}
     found = []
     for source in reversed(project.setting("authority")):
         words = [(one.others[source], one.good) for one in judged if source in one.others]
         spoke = len(judged) if source == EvidenceSource.REVIEW else counts.get(("spoke", source), 0)
+        # What a source said first doesn't say in which pipeline.
+        executions = None if pipeline and source != EvidenceSource.REVIEW else spoke
         agreed = sum(word is good for word, good in words)
-        found.append(Agreement(source, spoke, counts.get(("decided", source), 0), len(words), agreed))
+        found.append(Agreement(source, executions, counts.get(("decided", source), 0), len(words), agreed))
     return found

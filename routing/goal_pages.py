@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect
@@ -12,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from agentloop.errors import NotAllowed
 from agentloop.ids import read, shown
 from agentloop.models import Project, Scope
+from agentloop.page_forms import in_a_bar
 from agentloop.pages import MemberRequest, member_page, render_page, site_address
 from agentloop.parsing import read_time
 from routing import figures, plots
@@ -33,6 +36,14 @@ from routing.standings import WINDOW_HOURS, look
 
 ROWS_FIRST = 12
 LOG_PAGE = 50
+# So many are found by looking.
+FEW_GOALS = 10
+STATUSES = (
+    ("failing", "Failing"),
+    ("degraded", "Degraded"),
+    ("healthy", "Healthy"),
+    ("insufficient_data", "Too little data"),
+)
 WINDOW_NAMES = {24: "24 hours", 168: "7 days", 336: "14 days"}
 
 
@@ -63,26 +74,75 @@ def project_goals(request: MemberRequest) -> HttpResponse:
         key = shown("goal", goal_id(request.project.id, name))
         return redirect("project_goals_goal", project=request.project.slug, goal_key=key)
     hours = window_asked(request)
-    lines = figures.goals_of(request.project, hours)
+    pipelines = figures.pipelines_of(request.project)
+    form = GoalFilter(request.GET, pipelines)
+    wanted = form.wanted()
+    page = figures.goals_of(request.project, hours, wanted)
+    given = form.given()
     known = {
-        "lines": [{"line": line, "key": shown("goal", line.id), "spark": plots.spark_of(line.steps)} for line in lines],
+        "lines": [
+            {"line": line, "key": shown("goal", line.id), "spark": plots.spark_of(line.steps)} for line in page.lines
+        ],
+        "page": page,
+        "form": form,
+        "is_filtered": bool(given),
+        "has_filters": bool(given or pipelines) or page.goals > FEW_GOALS,
         "hours": hours,
         "windows": WINDOW_NAMES,
         "window": WINDOW_NAMES[hours],
-        "outcomes": sum(line.insight["sample_count"] for line in lines),
-        "pressing": sum(line.insight["status"] in ("failing", "degraded") for line in lines),
+        # Each link keeps what is chosen beside it.
+        "kept": _query(given),
+        "kept_here": _query({**given, "hours": hours}),
+        "kept_there": _query({"pipeline": wanted.pipeline, "hours": hours if hours != DEFAULT_WINDOW else ""})[:-1],
         "base_url": f"{site_address(request)}/p/{request.project.slug}",
     }
-    return render_page(request, "routing/goals.html", known)
+    return render_page(request, "routing/goals.html", known, partial="routing/_goals.html")
+
+
+class GoalFilter(forms.Form):
+    """The bar above the list. Pipelines are asked for only where there are any."""
+
+    q = forms.CharField(label="Name", required=False, max_length=200)
+    status = forms.ChoiceField(label="Status", required=False, choices=[("", "Any"), *STATUSES])
+    pipeline = forms.ChoiceField(label="Pipeline", required=False)
+
+    def __init__(self, data: Any, pipelines: list[str]) -> None:
+        super().__init__(data)
+        self.fields["pipeline"].choices = [("", "All together"), *((one, one) for one in pipelines)]  # type: ignore[attr-defined]
+        if not pipelines:
+            del self.fields["pipeline"]
+        in_a_bar(self)
+        self.full_clean()
+
+    def given(self) -> dict[str, str]:
+        return {name: value for name, value in self.cleaned_data.items() if value}
+
+    def wanted(self) -> figures.Wanted:
+        said = self.given()
+        page = str(self.data.get("page", ""))
+        number = int(page) if page.isascii() and page.isdecimal() and len(page) < 6 else 1
+        return figures.Wanted(said.get("q", ""), said.get("status", ""), said.get("pipeline", ""), number)
+
+
+def _query(given: Mapping[str, Any]) -> str:
+    """The beginning of a link's query: what is given, and room for one more."""
+    said = urlencode({name: value for name, value in given.items() if value})
+    return f"{said}&" if said else ""
 
 
 @member_page(Scope.READ)
 def project_goals_goal(request: MemberRequest, goal_key: str) -> HttpResponse:
     goal, hours = find_goal(request.project, goal_key), window_asked(request)
-    found = figures.figures_of(request.project, goal, hours)
+    pipelines = figures.pipelines_of(request.project, goal)
+    pipeline = request.GET.get("pipeline", "")
+    pipeline = pipeline if pipeline in pipelines else ""
+    found = figures.figures_of(request.project, goal, hours, pipeline)
     forest = plots.forest_of(found)
     known = {
         **frame_of(goal),
+        "pipelines": pipelines,
+        "pipeline": pipeline,
+        "kept": _query({"pipeline": pipeline}),
         "hours": hours,
         "window": WINDOW_NAMES[hours],
         "found": found,

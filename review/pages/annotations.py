@@ -14,7 +14,7 @@ from agentloop.ids import read
 from agentloop.models import Project, Scope
 from agentloop.page_forms import in_a_bar
 from agentloop.pages import MemberRequest, member_page, render_page
-from review import annotations
+from review import annotations, verdicts
 from review.export import FORMS
 from review.models import AnnotationSource, Rating, RootCause
 
@@ -79,7 +79,14 @@ def _page(request: MemberRequest, given: dict[str, list[str]]) -> dict[str, Any]
     rows, has_more = annotations.page_of(found, limit=PAGE, before=before)
     kept = {name: value for name, value in request.GET.items() if name != "before" and value}
     further = urlencode({**kept, "before": rows[-1].shown_id}) if has_more else ""
-    return {"rows": rows, "further": further, "is_further": before is not None, "first": urlencode(kept)}
+    may_review = request.actor.may(Scope.REVIEW)
+    return {
+        "rows": [(row, may_review and verdicts.may_change(request.actor, row.author)) for row in rows],
+        "back": request.get_full_path(),
+        "further": further,
+        "is_further": before is not None,
+        "first": urlencode(kept),
+    }
 
 
 def _files(project: Project, given: dict[str, list[str]]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from agentloop.settings_pages import REFUSED, done
 from review import gold_turns
 from review.gold_turns import KnownAnswer
 from review.models import FailureCategory, GoldTurn, Rating
-from review.pages.work import ROOT_CAUSES
+from review.pages.verdict_form import ROOT_CAUSES
 from review.serializers import TEXT_LIMIT
 
 _NOT_SAID = ("", "not said")

@@ -14,7 +14,6 @@ from agentloop.actors import Actor
 from agentloop.errors import AppError
 from agentloop.models import Project
 from agentloop.parsing import as_json_text, clean_text
-from agentloop.sql import run
 from review import figures
 from review.filters import FILTERS, Page, TurnFilter, page_of, read_filter
 from review.markdown import plain
@@ -23,7 +22,7 @@ from review.models import SavedView, Status, Turn, TurnQuerySet
 ROWS = 40
 PREVIEW = 240
 COUNTED = 10_000
-FACETS_READ, FACETS_SHOWN = 400, 12
+FACETS_SHOWN = 12
 SORT_LABELS = {
     "priority": "Priority",
     "newest": "Newest",
@@ -270,19 +269,8 @@ class Facet:
 
 def facets(project: Project, asked: Asked, people: dict[str, str]) -> list[Facet]:
     """What one can filter by: (value, address, holds, how many of all that wait). From counters; one query."""
-    rows = run(
-        """
-        SELECT facet, count FROM review_turncounter
-        WHERE project_id = %s AND count > 0 AND facet <> 'pending' AND NOT facet LIKE 'user\\_id:%%'
-        ORDER BY count DESC LIMIT %s
-        """,
-        [project.id, FACETS_READ],
-    )
-    counted: dict[str, dict[str, int]] = {name: {} for name in _COUNTED_FACETS}
-    for facet, count in rows:
-        kind, _, value = facet.partition(":")
-        if kind in counted:
-            counted[kind][value] = count
+    largest = figures.largest_facets(project, _COUNTED_FACETS, figures.LARGEST_COUNTERS)
+    counted = {name: dict(values) for name, values in largest.items()}
     found = []
     for name, values in counted.items():
         chosen = asked.given.get(name, [])

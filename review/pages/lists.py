@@ -19,7 +19,7 @@ from agentloop.parsing import clean_text
 from review import bulk
 from review.models import BulkAct, BulkJob, FailureCategory, Rating, SavedView, Status, Turn, TurnQuerySet
 from review.pages.listing import COUNTED, PREVIEW, Asked
-from review.pages.work import ROOT_CAUSES
+from review.pages.verdict_form import ROOT_CAUSES
 from review.serializers import VerdictIn
 
 SAMPLE = 5

@@ -74,7 +74,7 @@ def _may_edit(request: MemberRequest, origin: memories.Origin) -> bool:
     source = origin.source
     if source is None or source.outlived_at is not None or not request.actor.may(Scope.REVIEW):
         return False
-    return request.actor.is_owner or source.author == request.actor.ref
+    return verdicts.may_change(request.actor, source.author)
 
 
 def _place(memory: Memory) -> str:

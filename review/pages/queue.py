@@ -12,9 +12,8 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.utils.text import Truncator
 from django.views.decorators.http import require_POST
-from rest_framework.serializers import ValidationError
 
-from agentloop.errors import AppError, as_app_error
+from agentloop.errors import AppError
 from agentloop.ids import read, shown
 from agentloop.models import Scope
 from agentloop.pages import MemberRequest, member_page, render_page
@@ -22,13 +21,12 @@ from agentloop.parsing import clean_text
 from agentloop.tenancy import names_of_members
 from review import errors, queue, verdicts
 from review.effects import Shift, watching
-from review.models import AnnotationSource, GoldTurn, QueueAct, Rating, Status, Turn
+from review.models import AnnotationSource, GoldTurn, QueueAct, Status, Turn
 from review.pages import listing
 from review.pages.listing import Asked
-from review.pages.rubric_form import answers_in
+from review.pages.verdict_form import fields_in, verdict_in
 from review.pages.work import work
-from review.serializers import VerdictIn
-from review.verdicts import Judged, Verdict
+from review.verdicts import Judged
 
 PIECES = {
     "turn": "review/queue/_turn.html",
@@ -177,7 +175,7 @@ def queue_release(request: MemberRequest, turn_id: str) -> HttpResponse:
 def queue_draft(request: MemberRequest, turn_id: str) -> HttpResponse:
     wanted = id_of("turn", turn_id, errors.TurnNotFound)
     response = Turn.objects.with_gold(request.project).filter(id=wanted).values_list("response", flat=True).first()
-    draft = queue.save_draft(request.project, request.actor, wanted, _fields(request, response or ""))
+    draft = queue.save_draft(request.project, request.actor, wanted, fields_in(request, response or ""))
     return render(request, "review/queue/_draft.html", {"saved_at": draft.saved_at})
 
 
@@ -207,7 +205,7 @@ def _undo_url(request: MemberRequest, act: QueueAct) -> str:
 @require_POST
 def queue_verdict(request: MemberRequest, turn_id: str) -> HttpResponse:
     turn = queue.find_turn(request.project, id_of("turn", turn_id, errors.TurnNotFound))
-    verdict = _verdict(request, turn.response)
+    verdict = verdict_in(request, turn.response)
 
     def judge() -> Judged:
         return verdicts.judge_turn(
@@ -240,45 +238,6 @@ def _what_was_known(known: GoldTurn, said: str) -> str:
     agrees = "says the same" if known.rating == said else f"says {known.get_rating_display().lower()}"
     why = f" {Truncator(known.explanation).chars(200)}" if known.explanation else ""
     return f"This was a gold turn, to see how well verdicts hold. Your team {agrees}.{why}"
-
-
-def _fields(request: HttpRequest, response: str) -> dict[str, Any]:
-    """The verdict's fields as the form has them. A correction that says what the response says is none."""
-    said = {
-        name: clean_text(request.POST.get(name, "")) for name in ("rating", "root_cause", "failure_category", "comment")
-    }
-    correction = clean_text(request.POST.get("correction", "")).replace("\r\n", "\n")
-    is_changed = correction.strip() != response.replace("\r\n", "\n").strip()
-    tags = [tag.strip() for tag in clean_text(",".join(request.POST.getlist("tags"))).split(",")]
-    return {
-        **said,
-        "correction": correction if is_changed else "",
-        "rubric": answers_in(request),
-        "tags": list(dict.fromkeys(tag for tag in tags if tag)),
-    }
-
-
-def _verdict(request: HttpRequest, response: str) -> Verdict:
-    """Reads the form, and which of its buttons was pressed: a stroke brings its rating along."""
-    fields = _fields(request, response)
-    stroke = request.POST.get("stroke", "")
-    if stroke == "accept":
-        fields["rating"] = Rating.CORRECT.value
-    elif stroke == "reject":
-        fields["rating"] = Rating.INCORRECT.value
-    elif stroke == "fix" and not fields["correction"]:
-        raise errors.BadValue("correction", "still says what the response says: change it first, then accept.")
-    if fields["correction"] and fields["rating"] in ("", *([Rating.CORRECT.value] if stroke == "fix" else [])):
-        fields["rating"] = Rating.PARTIAL.value
-    if not fields["rating"]:
-        raise errors.BadValue("rating", "is missing: choose correct, partial or incorrect.")
-    given = VerdictIn(data=fields)
-    try:
-        given.is_valid(raise_exception=True)
-    except ValidationError as error:
-        raise as_app_error(error) or AppError() from error
-    names = ("rating", "correction", "root_cause", "failure_category", "tags", "comment", "rubric")
-    return Verdict(**{name: given.validated_data[name] for name in names})
 
 
 @member_page(Scope.REVIEW)
@@ -347,7 +306,15 @@ def queue_undo(request: MemberRequest, act_id: str) -> HttpResponse:
     if request.htmx:
         return render(request, "agentloop/_notice.html", {"kind": "info", "text": text, "open_url": url})
     messages.info(request, text)
-    return redirect(url)
+    return redirect(url if turn else _verdict_address(request, act) or url)
+
+
+def _verdict_address(request: MemberRequest, act: QueueAct) -> str | None:
+    """The page of what an undone edit was of, where there is no turn to open."""
+    if act.act != "edit":
+        return None
+    key = shown("ann", UUID(hex=act.details["annotation"]))
+    return reverse("annotations_page_verdict", kwargs={"project": request.project.slug, "annotation_id": key})
 
 
 def _subject_of(request: MemberRequest, act_id: UUID) -> Any:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -12,21 +13,17 @@ from review import gold, memories
 from review.alike import alike
 from review.around import Around, around
 from review.markdown import rendered
-from review.models import FailureCategory, Rating, RootCause, Status, Turn
+from review.models import Status, Turn
 from review.pages.listing import signal_chips
 from review.pages.rubric_form import answers_told, asked_questions
+from review.pages.verdict_form import CHOICES, form_of
 from review.priority import explain
+from review.verdicts import may_change
 from review.words import folded
 
 # More memories than are shown: some say the same.
 SIMILAR, SOUGHT = 3, 10
 FOLD_FROM = 2_400
-ROOT_CAUSES = {
-    RootCause.CONTEXT: "Context: what it was given",
-    RootCause.PROMPT: "Prompt: what it was told",
-    RootCause.MODEL: "Model: what it made of it",
-    RootCause.TOOL: "Tool: what it used",
-}
 ACT_WORDS = {
     "claim": "looked at it",
     "skip": "skipped it",
@@ -94,6 +91,7 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
     past = _past(context)
     reasons, priority = why(turn)
     has_judged = any(one["actor"] == actor.ref for one in context.opinions)
+    draft = context.draft or {}
     return {
         "turn": turn,
         "hold": hold_of(turn, actor, people, has_judged=has_judged),
@@ -114,13 +112,13 @@ def work(project: Project, actor: Actor, turn: Turn, people: dict[str, str], *, 
         "told": gold.told(turn, actor),
         "acts": _history(context.acts, people),
         "undoable": _undoable(context, actor),
-        "form": _form_of(turn, context),
+        "given": _given(turn, context, actor, people),
+        "form": form_of(draft.get("body") or {}, turn.response, draft.get("saved_at")),
+        "known_tags": context.known_tags,
         "rubric": context.rubric,
         "questions": asked_questions(context.rubric, context.draft),
         "escalated_by": people.get(turn.escalated_by, turn.escalated_by),
-        "ratings": [(value, label, str(place)) for place, (value, label) in enumerate(Rating.choices, 1)],
-        "root_causes": list(ROOT_CAUSES.items()),
-        "failure_categories": [(value, label) for value, label in FailureCategory.choices],
+        **CHOICES,
     }
 
 
@@ -132,6 +130,20 @@ def _past(context: Around) -> list[dict[str, Any]]:
         first = told.setdefault(same, {**one, "answers": answers_told(one), "times": 0})
         first["times"] += 1
     return list(told.values())
+
+
+def _given(turn: Turn, context: Around, actor: Actor, people: dict[str, str]) -> list[dict[str, Any]]:
+    """The verdicts on this very turn, with what each said before, and whether this reader may change it."""
+    given: list[dict[str, Any]] = []
+    for one in context.verdicts:
+        if one["turn_id"] == str(turn.id):
+            may_edit = actor.may(Scope.REVIEW) and may_change(actor, one["author"])
+            earlier = [{**told, "who": people.get(told["author"], told["author"])} for told in one["versions"][1:]]
+            has_key = may_edit and not any(other["may_edit"] for other in given)
+            key = shown("ann", UUID(one["id"]))
+            more = {"key": key, "may_edit": may_edit, "has_key": has_key, "earlier": earlier}
+            given.append({**one, **more, "answers": answers_told(one)})
+    return given
 
 
 def _similar(project: Project, turn: Turn, past: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -159,25 +171,12 @@ def _history(acts: list[dict[str, Any]], people: dict[str, str]) -> list[dict[st
 
 
 def _undoable(context: Around, actor: Actor) -> str | None:
-    """The latest act that this reader may take back: their own, or anybody's for an owner."""
-    standing = [act for act in context.acts if not act["undone_at"] and not act["is_word"]]
+    """The latest act that this reader may take back: their own, or anybody's for an owner. End users' words stand."""
+    team = {one["id"].replace("-", "") for one in context.verdicts}
+    standing = [
+        act for act in context.acts if not act["undone_at"] and (not act["is_word"] or act["annotation"] in team)
+    ]
     latest = standing[0] if standing else None
     if latest is None or latest["act"] == "claim" or not actor.may(Scope.REVIEW):
         return None
     return f"act_{latest['id'].replace('-', '')}" if latest["actor"] == actor.ref or actor.is_owner else None
-
-
-def _form_of(turn: Turn, context: Around) -> dict[str, Any]:
-    """The verdict's fields, as the draft left them; the correction begins as the response."""
-    body = context.draft["body"] if context.draft else {}
-    tags = body.get("tags")
-    return {
-        "rating": body.get("rating") or "",
-        "correction": body.get("correction") or turn.response,
-        "is_corrected": bool(body.get("correction")),
-        "root_cause": body.get("root_cause") or "",
-        "failure_category": body.get("failure_category") or "",
-        "tags": ", ".join(str(tag) for tag in tags) if isinstance(tags, list) else "",
-        "comment": body.get("comment") or "",
-        "saved_at": context.draft["saved_at"] if context.draft else None,
-    }

@@ -50,3 +50,5 @@ for (const plot of document.querySelectorAll("[data-plot]")) {
   });
   canvas.addEventListener("pointerleave", () => { rule.hidden = readout.hidden = true; shown = -1; });
 }
+
+for (const form of document.querySelectorAll("form[data-submits]")) form.addEventListener("change", () => form.requestSubmit());

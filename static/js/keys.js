@@ -1,6 +1,6 @@
 // Keys. A control says its key itself: data-key="s" (or "g q", or "Mod+Enter"), data-act for its name, data-label for
 // the list behind `?`. Pressing the key clicks the control, or puts the cursor into it. What has no control of its
-// own is added with `command`. Keys rest while one types, while a dialog is open and until the page has loaded.
+// own is added with `command`. In a list, the keys on a row ([data-row]) are of the one that has the focus. Keys rest while one types, while a dialog is open and until the page has loaded.
 
 const STORE = "agentloop.keys";
 const PREFIX_MS = 1_200;
@@ -17,12 +17,14 @@ export function command(act, key, label, run) {
   commands.set(act, { act, key, label, run });
 }
 
-function controls() {
+function controls({ inEveryRow = true } = {}) {
   const found = new Map(commands);
   for (const element of document.querySelectorAll("[data-key]")) {
     const act = element.dataset.act ?? element.dataset.key;
     // The last one on the page wins: the newest notice holds the act to undo.
     if (element.closest("dialog:not([open]), [hidden]")) continue;
+    const row = inEveryRow ? null : element.closest("[data-row]");
+    if (row && !row.contains(document.activeElement)) continue;
     found.set(act, { act, key: element.dataset.key, label: element.dataset.label ?? element.textContent.trim(), run: () => press(element) });
   }
   return [...found.values()].map((one) => ({ ...one, key: chosen[one.act] ?? one.key }));
@@ -62,7 +64,7 @@ document.addEventListener("keydown", (event) => {
   if (name === "Enter" && event.target.closest?.("a, button, summary, input, label")) return;
   if (document.readyState !== "complete" || document.querySelector("dialog[open]")) return;
   const whole = prefix ? `${prefix} ${name}` : name;
-  const all = controls();
+  const all = controls({ inEveryRow: false });
   const found = all.find((one) => one.key === whole) ?? (prefix ? undefined : all.find((one) => one.key === name));
   clearTimeout(prefixTimer);
   prefix = "";

@@ -2,12 +2,12 @@
 // beforehand, and stands there the moment one has judged.
 
 import { claim, formOf, keepAlive, release, tokenOf } from "./claims.js";
-import { showDiff } from "./diff.js";
 import { keep, settled, wrote } from "./drafts.js";
 import { command, showOnControls } from "./keys.js";
 import { announce, notify } from "./live.js";
 import { look, pieces, send } from "./requests.js";
 import { showTimes } from "./times.js";
+import { drawDiff, isChanged } from "./verdict_form.js";
 
 const PREFETCH_AFTER_MS = 150;
 const REFRESH_MS = 20_000;
@@ -20,10 +20,6 @@ let prefetchTimer = 0;
 const desk = () => document.getElementById("work");
 const list = () => document.getElementById("list");
 const rowOf = (turn) => document.getElementById(`row-${turn?.replace("turn_", "")}`);
-const isChanged = (form) => {
-  const editor = form.elements.correction;
-  return editor.value.trim() !== editor.dataset.original.replace(/\r\n/g, "\n").trim();
-};
 
 // --- the turn that is on the desk ---
 
@@ -262,8 +258,6 @@ function select() {
 
 // --- what happens on the page ---
 
-const drawDiff = (form) => showDiff(form.elements.correction, form.querySelector("#diff"));
-
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.matches("[data-start]")) {
@@ -281,34 +275,13 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("input", (event) => {
   const form = event.target.closest("#verdict");
-  if (form) {
-    if (event.target.name !== "snooze_for") wrote(form);
-    if (event.target.name === "correction") drawDiff(form);
-    if (event.target.name === "tags") complete(event.target);
-  }
+  if (form && event.target.name !== "snooze_for") wrote(form);
 });
 
 document.addEventListener("change", (event) => {
   if (!event.target.closest(".row, #bulk")) return;
   const chosen = document.querySelectorAll("#rows .row > input:checked").length;
   document.getElementById("selected").textContent = `${chosen} selected`;
-});
-
-// Completion goes on after a comma: each suggestion begins with the tags that stand already.
-function complete(input) {
-  const known = input.parentElement.querySelector("datalist");
-  known.all ??= [...known.options].map((option) => option.value);
-  const before = input.value.includes(",") ? `${input.value.slice(0, input.value.lastIndexOf(",") + 1)} ` : "";
-  known.replaceChildren(...known.all.map((tag) => Object.assign(document.createElement("option"), { value: before + tag })));
-}
-
-// The next key is typed into the editor already, so the cursor must be there before the browser gets to opening it.
-document.addEventListener("click", (event) => {
-  const editor = event.target.closest("#editor > summary")?.parentElement;
-  if (!editor || editor.open) return;
-  event.preventDefault();
-  editor.open = true;
-  editor.querySelector("textarea").focus();
 });
 
 document.addEventListener("htmx:beforeSwap", (event) => {

@@ -33,3 +33,8 @@ for (const picker of form.querySelectorAll("[data-colour-of]")) {
   picker.addEventListener("input", () => { field.value = picker.value; });
   field.addEventListener("input", () => { if (/^#[0-9a-f]{6}$/i.test(field.value)) picker.value = field.value; });
 }
+
+// Whoever words another language sees the form in it.
+form.addEventListener("change", (event) => {
+  if (event.target.name === "words_wanted" && event.target.value !== "*") form.elements.language.value = event.target.value;
+});

@@ -1,6 +1,8 @@
 """The feedback form's settings: what is typed is seen as readers would see it, and kept only by saving."""
 
+import html
 import json
+import re
 from typing import Any
 
 import pytest
@@ -9,8 +11,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.html import escape
 
 from agentloop.models import AuditEntry, Project
+from agentloop.project_settings import WIDGET_TEXTS
+from feedback_widget.texts import TEXTS
+from feedback_widget.words_form import LABELS
 from review.models import Annotation
 from tests.agentloop.test_strangers import kept
 from tests.review.support import member
@@ -32,7 +38,13 @@ def alice(project: Project) -> Client:
 
 
 def typed(**said: Any) -> dict[str, Any]:
-    return {"name": "Acme", "widget_accent": "#4b4bc8", "widget_texts": "{}", **said}
+    return {"name": "Acme", "widget_accent": "#4b4bc8", **said}
+
+
+def worded(language: str = "*", typed: dict[str, Any] | None = None, **texts: str) -> dict[str, Any]:
+    """The fields of the words in a language; `typed` are those of others, which travel along."""
+    fields = {f"word.{name}": text for name, text in texts.items()}
+    return {"words": language, "words_typed": json.dumps(typed or {}), **fields}
 
 
 def look(client: Client, **said: Any) -> str:
@@ -45,13 +57,13 @@ def look(client: Client, **said: Any) -> str:
 
 
 def test_the_preview_is_the_form_with_what_is_typed(alice: Client) -> None:
-    own = json.dumps({"*": {"title": "Did this help?"}, "de": {"title": "Hat das geholfen?"}})
-    page = look(alice, name="Rockets", widget_accent="#ffcc00", widget_texts=own, logo=upload(DOT))
+    own = worded("*", {"de": {"title": "Hat das geholfen?"}}, title="Did this help?")
+    page = look(alice, name="Rockets", widget_accent="#ffcc00", **own, logo=upload(DOT))
     assert "Did this help?" in page
     assert "<span>Rockets</span>" in page
     assert "--fill:#ffcc00;--on-fill:#000000;--accent:#8f7200" in page
     assert 'src="data:image/png;base64,iVBOR' in page
-    assert "Hat das geholfen?" in look(alice, widget_texts=own, language="de")
+    assert "Hat das geholfen?" in look(alice, **own, language="de")
     assert 'dir="rtl"' in look(alice, language="ar")
 
 
@@ -91,7 +103,9 @@ def test_light_and_dark_are_seen_whatever_the_system_says(alice: Client, scheme:
 
 def test_other_pages_of_the_widget_are_seen_too(alice: Client) -> None:
     assert "Thank you" in look(alice, state="thanks")
-    assert "This link has expired" in look(alice, state="expired")
+    for state, heading in (("expired", "has expired"), ("revoked", "was withdrawn"), ("trouble", "went wrong")):
+        assert heading in look(alice, state=state)
+    assert "Too late!" in look(alice, state="expired", **worded("en", expired_title="Too late!"))
     assert "Was this answer right?" in look(alice, state="nonsense", language="xx", scheme="purple")
 
 
@@ -99,8 +113,9 @@ def test_other_pages_of_the_widget_are_seen_too(alice: Client) -> None:
     "said",
     [
         {"widget_accent": "red;}body{display:none"},
-        {"widget_texts": '{"en": {"nothing": "x"}}'},
-        {"widget_texts": "{"},
+        worded("en", {"de": {"nothing": "x"}}),
+        worded("en", {"de": {"title": "x" * 301}}),
+        worded("en", title="x" * 301),
         {"name": ""},
         {"logo": upload(b"<script>", "text/html")},
         {"logo": upload(b"x" * 7_000)},
@@ -121,7 +136,7 @@ def test_what_is_refused_is_told_and_the_rest_is_shown(alice: Client, project: P
 
 def test_markup_in_words_and_name_stays_text(alice: Client) -> None:
     bad = "<script>alert(1)</script>"
-    page = look(alice, name=bad, widget_texts=json.dumps({"*": {"title": bad}}))
+    page = look(alice, name=bad, **worded(title=bad))
     assert "<script" not in page
     assert page.count("&lt;script&gt;alert(1)") == 5
 
@@ -164,6 +179,86 @@ def test_where_it_may_stand_is_saved_by_itself(alice: Client, project: Project) 
     assert (refused.status_code, "Takes a list of at most 50 origins" in refused.text) == (422, True)
 
 
+# --- own words ------------------------------------------------------------------------------------------------
+
+
+def test_every_text_has_a_field(alice: Client) -> None:
+    assert set(LABELS) == set(TEXTS) == set(WIDGET_TEXTS)
+    page = alice.get(ADDRESS).text
+    for name, text in TEXTS.items():
+        assert f'name="word.{name}"' in page
+        assert f'placeholder="{escape(text)}"' in page
+
+
+def test_words_are_kept_for_their_language_alone(alice: Client, project: Project) -> None:
+    project.settings = {"widget_texts": {"*": {"title": "Did it help?"}, "pt-br": {"send": "Vai"}}}
+    project.save()
+    alice.post(ADDRESS, typed(**worded("de", title="Hat es geholfen?", send=" ")))
+    project.refresh_from_db()
+    assert project.setting("widget_texts") == {
+        "*": {"title": "Did it help?"},
+        "pt-br": {"send": "Vai"},
+        "de": {"title": "Hat es geholfen?"},
+    }
+    alice.post(ADDRESS, typed(**worded("de")))
+    alice.post(ADDRESS, typed(**worded("*")))
+    project.refresh_from_db()
+    assert project.setting("widget_texts") == {"pt-br": {"send": "Vai"}}
+
+
+def test_two_owners_word_two_languages(alice: Client, project: Project) -> None:
+    """Whoever saves writes the languages that they looked at, not what they had loaded of the others."""
+    alice.get(ADDRESS)
+    project.settings = {"widget_texts": {"fr": {"send": "Envoyez"}}}
+    project.save()
+    alice.post(ADDRESS, typed(**worded("es", {"ja": {"send": "送る"}}, send="Mándalo")))
+    project.refresh_from_db()
+    assert project.setting("widget_texts") == {
+        "fr": {"send": "Envoyez"},
+        "es": {"send": "Mándalo"},
+        "ja": {"send": "送る"},
+    }
+
+
+def test_another_language_is_shown_and_what_was_typed_travels_along(alice: Client, project: Project) -> None:
+    project.settings = {"widget_texts": {"ar": {"title": "هل ساعدك هذا؟"}}}
+    project.save()
+    said = typed(name="Rockets", act="words", words_wanted="ar", **worded("*", title="Did it help?"))
+    page = alice.post(ADDRESS, said).text
+    assert 'value="Rockets"' in page
+    fields = dict(elements(page))
+    assert fields["word.title"]["value"] == "هل ساعدك هذا؟"
+    assert {fields[f"word.{name}"]["dir"] for name in TEXTS} == {"rtl"}
+    assert fields["word.send"]["placeholder"] == "إرسال"
+    assert json.loads(fields["words_typed"]["value"]) == {"*": {"title": "Did it help?"}}
+    piece = alice.post(ADDRESS, said, headers={"HX-Request": "true"}).text
+    assert ("<html" in piece, 'id="words"' in piece) == (False, True)
+    german = dict(elements(alice.post(ADDRESS, {**said, "words_wanted": "de"}).text))
+    assert german["word.title"]["placeholder"] == "Did it help?"
+    project.refresh_from_db()
+    assert project.setting("widget_texts") == {"ar": {"title": "هل ساعدك هذا؟"}}
+
+
+def test_a_word_that_is_too_long_stands_beside_its_reason(alice: Client, project: Project) -> None:
+    said = typed(**worded("de", title="x" * 301))
+    for more in ({}, {"act": "words", "words_wanted": "fr"}):
+        page = alice.post(ADDRESS, {**said, **more}).text
+        beside = page.partition('name="word.title"')[2].partition("</div>")[0]
+        assert "at most 300 characters" in beside
+        assert dict(elements(page))["words"]["value"] == "de"
+    project.refresh_from_db()
+    assert project.setting("widget_texts") == {}
+
+
+def elements(page: str) -> list[tuple[str, dict[str, str]]]:
+    """The inputs by name."""
+    found = []
+    for tag in re.findall(r"<(?:input|textarea) [^>]*>", page):
+        given = {name: html.unescape(value) for name, value in re.findall(r'([\w-]+)="([^"]*)"', tag)}
+        found.append((given.get("name", ""), {"value": "", **given}))
+    return found
+
+
 @pytest.mark.parametrize("role", ["reviewer", "viewer"])
 def test_only_owners_reach_it(project: Project, role: str) -> None:
     client = as_member(project, "bob", role)
@@ -197,12 +292,17 @@ def test_the_preview_follows_the_typing(browser: Any, live_server: Any, alice: C
     page.on("console", lambda message: said.append(message.text))
     shown = page.frame_locator(".look-stage iframe:not(.coming)")
     shown.get_by_role("heading", name="Was this answer right?").wait_for()
-    page.get_by_label("Own words").fill('{"en": {"title": "Did it help?"}}')
+    page.get_by_label("Heading", exact=True).fill("Did it help?")
     shown.get_by_role("heading", name="Did it help?").wait_for()
     page.get_by_label("Name", exact=True).fill("Rockets")
     shown.get_by_text("Rockets").wait_for()
-    page.get_by_label("Language").select_option("de")
+    page.get_by_label("Language of the words").select_option("de")
     shown.get_by_role("radio", name="Teilweise").wait_for()
+    shown.get_by_role("heading", name="Did it help?").wait_for()
+    page.get_by_label("Heading", exact=True).fill("War es gut?")
+    shown.get_by_role("heading", name="War es gut?").wait_for()
+    page.get_by_label("Language", exact=True).select_option("fr")
+    shown.get_by_role("heading", name="Did it help?").wait_for()
     page.get_by_label("Colour", exact=True).fill("#ffcc00")
     page.get_by_text("darker than yours").wait_for()
     page.wait_for_function("() => document.querySelectorAll('.look-stage iframe').length === 1")
@@ -215,15 +315,23 @@ def test_the_preview_follows_the_typing(browser: Any, live_server: Any, alice: C
     page.get_by_text("The feedback form is saved").wait_for()
     project.refresh_from_db()
     assert (project.name, project.setting("widget_accent")) == ("Rockets", "#ffcc00")
+    assert project.setting("widget_texts") == {"*": {"title": "Did it help?"}, "de": {"title": "War es gut?"}}
     assert not Annotation.objects.exists()
     page.context.close()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_a_script_a_button_shows_it(browser: Any, live_server: Any, alice: Client) -> None:
+def test_without_a_script_a_button_shows_it(browser: Any, live_server: Any, alice: Client, project: Project) -> None:
     page = page_of(browser, live_server, alice, java_script_enabled=False)
-    page.get_by_label("Own words").fill('{"en": {"title": "Did it help?"}}')
+    page.get_by_label("Heading", exact=True).fill("Did it help?")
+    page.get_by_label("Language of the words").select_option("ar")
+    page.get_by_role("button", name="Show").click()
+    assert page.get_by_label("Heading", exact=True).get_attribute("placeholder") == "Did it help?"
+    page.get_by_label("Heading", exact=True).fill("هل ساعدك هذا؟")
     page.get_by_role("button", name="Preview").click()
-    page.frame_locator(".look-stage iframe").get_by_role("heading", name="Did it help?").wait_for()
-    assert page.get_by_label("Own words").input_value() == '{"en": {"title": "Did it help?"}}'
+    page.frame_locator(".look-stage iframe").get_by_role("heading", name="هل ساعدك هذا؟").wait_for()
+    page.get_by_role("button", name="Save", exact=True).first.click()
+    page.get_by_text("The feedback form is saved").wait_for()
+    project.refresh_from_db()
+    assert project.setting("widget_texts") == {"*": {"title": "Did it help?"}, "ar": {"title": "هل ساعدك هذا؟"}}
     page.context.close()

@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from agentloop.actors import Actor
-from agentloop.models import AuditEntry, OutboxMessage, Project, Webhook
+from agentloop.models import ApiKey, AuditEntry, OutboxMessage, Project, Webhook
 from review import double, figures, gold_turns, queue, removal, verdicts
+from review.filters import read_filter
 from review.gold_turns import KnownAnswer
 from review.models import (
     Annotation,
@@ -494,3 +495,68 @@ def test_others_projects_stay_apart(project: Project, stranger: Caller, write: W
     assert stranger("GET", "/v1/gold").body == {"gold": []}
     assert stranger("DELETE", f"/v1/gold/{gold.shown_id}").status == 404
     assert stranger("POST", f"/v1/gold/{gold.shown_id}/retire").status == 404
+
+
+# --- in a filtered list ---------------------------------------------------------------------------------------
+
+
+def test_a_filter_brings_those_that_match(call: Caller, team: Caller, write: Written, always: None) -> None:
+    write("Gold on returns?", goal="returns")
+    call.log("Q1", goal="returns")
+    call.log("Q2", goal="opening")
+    other = claim(team, filters={"goal": "opening"})
+    assert (other.body["turn"]["question"], other.body["draw"]) == ("Q2", "filter")
+    assert not GoldAnswer.objects.exists()
+    first = claim(team, filters={"goal": ["returns"]})
+    assert (first.body["turn"]["question"], first.body["draw"]) == ("Gold on returns?", "filter")
+    assert claim(team, filters={"goal": ["returns"]}).body["turn"]["question"] == "Q1"
+
+
+def test_one_without_a_goal_takes_that_of_what_is_due(call: Caller, team: Caller, write: Written, always: None) -> None:
+    write("Gold?")
+    call.log("Q", goal="returns", tags=["t"], model="m")
+    first = claim(team, filters={"goal": "returns", "tag": "t", "model": "m"})
+    assert first.body["turn"]["question"] == "Gold?"
+
+
+def test_a_search_for_words_brings_none(call: Caller, team: Caller, write: Written, always: None) -> None:
+    """Its words are not indexed yet, and finding it by them the moment it is made would tell it."""
+    write("Where is my parcel?")
+    call.log("Where is my parcel now?")
+    settle_index()
+    assert claim(team, filters={"q": "parcel"}).body["turn"]["question"] == "Where is my parcel now?"
+
+
+@pytest.mark.parametrize("sort", ["newest", "oldest", "expiring"])
+def test_other_orders_bring_none(
+    call: Caller, project: Project, bob: Actor, write: Written, always: None, sort: str
+) -> None:
+    write("Gold?")
+    call.log("Q", goal="returns")
+    wanted = read_filter(project.id, {"goal": ["returns"]})
+    assert queue.claim_matching(project, bob, wanted, sort).turn.question == "Q"
+
+
+# --- by the API -----------------------------------------------------------------------------------------------
+
+
+def test_accuracy_is_for_owners_and_for_oneself(call: Caller, project: Project, stranger: Caller) -> None:
+    team = caller_for(project, "read", "review", name="team")
+    claim(team)
+    mine = f"key:{ApiKey.objects.get(name='team').prefix}"
+    answers(project, f"{mine}/bob", "correct", "incorrect", 4)
+    answers(project, f"{mine}/eve", "partial", "partial", 3)
+    answers(project, f"{mine}x", "correct", "correct", 2)
+    path = "/v1/gold/accuracy"
+    everybody = call("GET", path).body["reviewers"]
+    assert [(one["reviewer"], one["right"], one["answered"]) for one in everybody] == [
+        (f"{mine}/bob", 0, 4),
+        (f"{mine}/eve", 3, 3),
+        (f"{mine}x", 2, 2),
+    ]
+    own = team("GET", path).body["reviewers"]
+    assert own == everybody[:2]
+    low, high = own[0]["interval"]
+    assert (low, round(high, 3), own[0]["share"], own[0]["too_kind"], own[0]["is_few"]) == (0, 0.490, 0, 4, True)
+    assert caller_for(project, "ingest", "read")("GET", path).status == 403
+    assert stranger("GET", path).body == {"reviewers": []}

@@ -1,5 +1,7 @@
 """The goals' pages: figures against a known set of evidence, who may change what, what a preview says, and queries."""
 
+import html
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +18,8 @@ from agentloop.tenancy import add_member
 from routing import figures, plots
 from routing.advice import state_snapshot
 from routing.decisions import Asked, decide
-from routing.evidence import withdraw
+from routing.engine.evidence import Source
+from routing.evidence import Observation, record, withdraw
 from routing.models import Goal, Path, PathChange, PathStatus, goal_id
 from routing.paths import NewPath, change_goal, register_path
 from routing.standings import look
@@ -73,6 +76,75 @@ def test_the_list_begins_with_what_needs_a_look(owner: Client, project: Project)
     assert page.index("broken</a>") < page.index("fine</a>") < page.index("young</a>")
     assert "3 goals · 62 outcomes in 7 days · <strong>1</strong> needs a look" in page
     assert "__verify__" not in page
+
+
+def shown_goals(page: str) -> list[str]:
+    return re.findall(r'goals/goal_[^"]*">([^<]*)</a>', page)
+
+
+def test_goals_are_found_by_name_and_status(owner: Client, project: Project) -> None:
+    for goal, signs in (("book a room", "+" * 30), ("book a table", "-" * 30), ("cancel", "++"), ("100%_sure", "+")):
+        outcomes(project, "m", signs, goal=goal)
+    for query, found in (
+        ("", ["book a table", "book a room", "cancel", "100%_sure"]),
+        ("q=BOOK", ["book a table", "book a room"]),
+        ("q=%25_", ["100%_sure"]),
+        ("status=failing", ["book a table"]),
+        ("q=book&status=healthy", ["book a room"]),
+        ("q=nothing", []),
+    ):
+        page = owner.get(f"/p/alice/goals/?{query}").text
+        assert shown_goals(page) == found
+    assert "Nothing matches" in page
+    piece = owner.get("/p/alice/goals/?q=cancel", headers={"HX-Request": "true"}).text
+    assert (shown_goals(piece), "<html" in piece, "?q=cancel&amp;hours=24" in piece) == (["cancel"], False, True)
+
+
+def test_goals_come_in_pages_without_a_gap(owner: Client, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routing.figures.GOALS_A_PAGE", 2)
+    for place in range(5):
+        outcomes(project, "m", "+" * (place + 1), goal=f"goal {place}")
+    seen, path = [], "/p/alice/goals/?hours=24&q=goal"
+    while path:
+        page = owner.get(path).text
+        seen += shown_goals(page)
+        assert "5 goals · 15 outcomes in 24 hours" in page
+        further = re.search(r'href="([^"]+)" rel="next"', page)
+        path = html.unescape(further[1]) if further else ""
+    assert seen == [f"goal {place}" for place in (4, 3, 2, 1, 0)]
+    for number, names in (("9", ["goal 0"]), ("0", ["goal 4", "goal 3"]), ("x", ["goal 4", "goal 3"])):
+        assert shown_goals(owner.get(f"/p/alice/goals/?page={number}").text) == names
+
+
+def test_one_pipelines_figures_are_its_own(owner: Client, project: Project) -> None:
+    outcomes(project, "m", "+" * 20, pipeline_id="nightly")
+    outcomes(project, "m", "-" * 10, ago=2 * HOUR, pipeline_id="daily")
+    outcomes(project, "m", "+", ago=3 * HOUR)
+    outcomes(project, "m", "++", goal="other")
+    page = owner.get("/p/alice/goals/").text
+    assert re.findall(r'<option value="(daily|nightly)"', page) == ["daily", "nightly"]
+    assert shown_goals(owner.get("/p/alice/goals/?pipeline=daily").text) == ["book"]
+    assert f'{address(project)}?pipeline=daily"' in owner.get("/p/alice/goals/?pipeline=daily").text
+    for pipeline, samples, mean in (("", 31, 21 / 31), ("nightly", 20, 1.0), ("daily", 10, 0.0)):
+        found = figures.figures_of(project, Goal.objects.of(project).get(name="book"), 168, pipeline)
+        assert (found.insight["sample_count"], found.insight["success_rate"]) == (samples, pytest.approx(mean))
+        assert [one.own.mean for one in found.view.paths] == [pytest.approx(mean)]
+        assert sum(step.samples for step in found.series[found.paths[0].view.id]) == samples
+        text = owner.get(address(project), {"pipeline": pipeline, "hours": 24}).text
+        assert (f"of the pipeline <b>{pipeline}</b>" in text) == bool(pipeline)
+        assert f'?{f"pipeline={pipeline}&amp;" if pipeline else ""}hours=336"' in text
+    assert owner.get(address(project), {"pipeline": "no such"}).status_code == 200
+
+
+def test_reviews_of_other_pipelines_stay_out(project: Project) -> None:
+    outcomes(project, "m", "+" * 4, pipeline_id="a")
+    outcomes(project, "m", "+" * 4, ago=2 * HOUR, pipeline_id="b")
+    verdict(project, "m3600-0", False, at_random=True)
+    verdict(project, "m7200-0", True, at_random=True)
+    goal = Goal.objects.of(project).get(name="book")
+    assert [figures.figures_of(project, goal, 168, one).reviewed for one in ("", "a", "b")] == [2, 1, 1]
+    provider = figures.figures_of(project, goal, 168, "a").sources[-1]
+    assert (provider.source, provider.executions, provider.decided, provider.agreed) == ("provider", None, 3, 0)
 
 
 def test_a_goal_is_found_by_its_name(owner: Client, project: Project) -> None:
@@ -404,9 +476,16 @@ def test_the_preview_costs_the_same_with_a_hundred_paths(owner: Client, project:
     assert cost(lambda: owner.post(address(project, page="preview/"), given)) == few <= MOST_QUERIES
 
 
-def test_the_list_costs_the_same_with_many_goals(owner: Client, project: Project) -> None:
-    outcomes(project, "m", "+-")
+def test_the_list_costs_the_same_with_a_thousand_goals(owner: Client, project: Project) -> None:
+    def fill(first: int, last: int) -> None:
+        rows = [(f"goal {number}", f"t-{number}-{place}") for number in range(first, last) for place in range(2)]
+        record(
+            project,
+            [Observation(goal, Source.PROVIDER, trace, model="m", success=True) for goal, trace in rows],
+        )
+
+    fill(0, 10)
     few = cost(lambda: owner.get("/p/alice/goals/"))
-    for number in range(30):
-        outcomes(project, "m", "+-", goal=f"goal {number}")
+    fill(10, 1000)
     assert cost(lambda: owner.get("/p/alice/goals/")) == few <= MOST_QUERIES
+    assert cost(lambda: owner.get("/p/alice/goals/?page=20&status=insufficient_data&q=goal")) == few
