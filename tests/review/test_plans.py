@@ -175,7 +175,9 @@ def test_the_overview_reads_the_teams_own_verdicts_alone(full: Project, plans: P
         plans.nodes.clear()
         work()
         assert "annotation_of_team" in plans.indexes
-        assert {node.get("Relation Name") for node in plans.nodes if node["Node Type"] == "Seq Scan"} <= {None}
+        read_whole = {node.get("Relation Name") for node in plans.nodes if node["Node Type"] == "Seq Scan"}
+        # Gold answers aren't there at all: PostgreSQL may look for them as it likes.
+        assert read_whole <= {None, "review_goldanswer"}
 
 
 def test_logging_reads_its_twins_alone(full: Project, plans: Plans) -> None:
