@@ -19,7 +19,7 @@ from django.db import connection
 from django.test import Client
 
 from agentloop.models import Project
-from tests.agentloop.test_pages import problems_of
+from tests.looks import problems_of
 from tests.review.support import make_project, member
 
 PASSWORD = "a-long-password"

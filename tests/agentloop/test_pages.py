@@ -1,11 +1,9 @@
 """The pages: what they show to whom, how many queries they cost, and, in a browser, that everyone can use them."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +15,10 @@ from agentloop.models import Project, RefusalCount
 from agentloop.pages import bars_of
 from review import demo
 from review.models import ExpiredCount
+from tests.looks import SIZES, problems_of
 from tests.review.support import Caller, make_project, member, settle_index
 
-AXE = (Path(__file__).parents[1] / "vendor" / "axe-core" / "axe.min.js").read_text()
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 QUERIES = 11
-SIZES = {"desk": (1440, 900), "phone": (390, 844)}
 
 
 def fill(project: Project, admin: Caller) -> None:
@@ -163,22 +159,13 @@ def sign_in(page: Any) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-def problems_of(page: Any) -> list[str]:
-    page.evaluate(AXE)
-    found = page.evaluate(f"axe.run(document, {{runOnly: {json.dumps(RULES)}}})")
-    problems = [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found["violations"]]
-    wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    return problems + ([f"{wider} px wider than the window"] if wider > 0 else [])
-
-
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everyone_can_use_every_page(browser: Any, live_server: Any, filled: None, size: str, scheme: str) -> None:
+def test_everyone_can_use_every_page(browser: Any, live_server: Any, filled: None, size: str) -> None:
     """Axe finds nothing, nothing is wider than its window, and the content policy stops nothing of ours."""
     width, height = SIZES[size]
     # Axe is put in by the test itself, which the pages' policy would refuse.
     context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, bypass_csp=True, base_url=live_server.url
+        viewport={"width": width, "height": height}, bypass_csp=True, base_url=live_server.url
     )
     page = context.new_page()
     said: list[str] = []

@@ -8,7 +8,8 @@ from agentloop import invitations, keys, outbox
 from agentloop.actors import SYSTEM
 from agentloop.ids import shown
 from agentloop.models import ApiKey, Project
-from tests.agentloop.test_pages import SIZES, problems_of, sign_in
+from tests.agentloop.test_pages import sign_in
+from tests.looks import SIZES, problems_of
 from tests.review.support import caller_for, make_project, member
 
 
@@ -47,12 +48,11 @@ def filled(transactional_db: None) -> list[str]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everyone_can_use_every_page(browser: Any, live_server: Any, filled: list[str], size: str, scheme: str) -> None:
+def test_everyone_can_use_every_page(browser: Any, live_server: Any, filled: list[str], size: str) -> None:
     width, height = SIZES[size]
     # Axe is put in by the test itself, which the pages' policy would refuse.
     context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, bypass_csp=True, base_url=live_server.url
+        viewport={"width": width, "height": height}, bypass_csp=True, base_url=live_server.url
     )
     page = context.new_page()
     said: list[str] = []

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,6 @@ from agentloop.keys import forget_cached
 from agentloop.models import Project
 from tests.dashboard.support import Reviewer
 from tests.review.support import Caller, caller_for, make_project, member
-
-AXE = (Path(__file__).parents[1] / "vendor" / "axe-core" / "axe.min.js").read_text()
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,10 @@ from django.utils import timezone
 
 from agentloop.models import Project
 from review.models import DISPUTED, GoldAnswer, GoldTurn, Opinion, Rubric, Turn
-from tests.dashboard.conftest import AXE
 from tests.dashboard.support import QUESTIONS, Reviewer, path_of
+from tests.looks import AXE, RULES, SIZES
 from tests.review.support import Caller, member, say, turn_of
 
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-SIZES = {"desk": (1440, 900), "phone": (390, 844)}
 GOLD = "/p/acme/quality/gold/"
 # Where pictures go, for whoever wants to look at them.
 SHOTS = os.environ.get("SHOTS")

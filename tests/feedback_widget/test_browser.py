@@ -12,8 +12,9 @@ from agentloop.actors import SYSTEM
 from agentloop.models import Project
 from agentloop.tenancy import change_settings
 from review.models import Annotation
-from tests.agentloop.test_pages import SIZES, problems_of, sign_in
+from tests.agentloop.test_pages import sign_in
 from tests.feedback_widget.support import Widget
+from tests.looks import SIZES, problems_of
 from tests.review.support import member
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,8 +1,6 @@
 """The goals' pages in a browser: everyone can use them, with a keyboard, on a phone, and without scripts."""
 
-import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +12,9 @@ from routing.models import Goal, goal_id
 from routing.models import Path as GoalPath
 from routing.paths import NewPath, change_goal, register_path
 from routing.watch import watch_goal
+from tests.looks import SIZES, problems_of
 from tests.review.support import make_project, member
 from tests.routing.goals_support import HOUR, address, outcomes, verdict
-
-AXE = (Path(__file__).parents[1] / "vendor" / "axe-core" / "axe.min.js").read_text()
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-SIZES = {"desk": (1440, 900), "phone": (390, 844)}
 
 
 @pytest.fixture
@@ -65,21 +60,12 @@ def opened(browser: Any, live_server: Any, project: Project) -> Iterator[Callabl
         context.close()
 
 
-def problems_of(page: Any) -> list[str]:
-    page.evaluate(AXE)
-    found = page.evaluate(f"axe.run(document, {{runOnly: {json.dumps(RULES)}}})")
-    problems = [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found["violations"]]
-    wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    return problems + ([f"{wider} px wider than the window"] if wider > 0 else [])
-
-
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everyone_can_use_every_goals_page(opened: Any, project: Project, size: str, scheme: str) -> None:
+def test_everyone_can_use_every_goals_page(opened: Any, project: Project, size: str) -> None:
     """Axe finds nothing, nothing is wider than its window, and the content policy stops nothing of ours."""
     width, height = SIZES[size]
     # Axe is put in by the test itself, which the pages' policy would refuse.
-    kind = {"viewport": {"width": width, "height": height}, "color_scheme": scheme, "bypass_csp": True}
+    kind = {"viewport": {"width": width, "height": height}, "bypass_csp": True}
     page = opened("/p/acme/goals/", **kind)
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
