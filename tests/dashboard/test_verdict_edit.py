@@ -371,13 +371,10 @@ def test_without_a_script(reviewer: Callable[..., Reviewer], call: Caller, turn:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everyone_can_use_it(
-    reviewer: Callable[..., Reviewer], call: Caller, project: Project, size: str, scheme: str
-) -> None:
+def test_everyone_can_use_it(reviewer: Callable[..., Reviewer], call: Caller, project: Project, size: str) -> None:
     width, height = SIZES[size]
     Rubric.objects.create(project=project, version=1, questions=QUESTIONS, author="system")
-    options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
+    options: dict[str, Any] = {"viewport": {"width": width, "height": height}}
     alice, vera = reviewer("alice", "owner", **options), reviewer("vera", "viewer", **options)
     logged = turn_of(call.log("Can I return it?", "Yes, **within 30 days**.", goal="returns", trace_id="t", model="m"))
     said = {
@@ -391,24 +388,23 @@ def test_everyone_can_use_it(
     call("POST", f"/v1/turns/{logged.shown_id}/verdict", said)
     verdict = Annotation.objects.get()
     call("PATCH", f"/v1/annotations/{verdict.shown_id}", {"rating": "incorrect", "root_cause": "model"})
-    name = f"{size}-{scheme}"
     page = alice.opens(page_of(verdict))
-    problems = findings(page, f"verdict-edit-{name}")
-    problems += findings(vera.opens(page_of(verdict)), f"verdict-read-{name}")
-    problems += findings(alice.opens(path_of(logged)), f"verdict-turn-{name}")
+    problems = findings(page, f"verdict-edit-{size}")
+    problems += findings(vera.opens(page_of(verdict)), f"verdict-read-{size}")
+    problems += findings(alice.opens(path_of(logged)), f"verdict-turn-{size}")
     listed = alice.opens(LIST)
     listed.locator("summary", has_text="All of it").click()
-    problems += findings(listed, f"verdict-list-{name}")
+    problems += findings(listed, f"verdict-list-{size}")
     alice.opens(page_of(verdict))
     page.get_by_label("Comment").fill("It left out the seal and the receipt.")
     call("PATCH", f"/v1/annotations/{verdict.shown_id}", {"comment": "Somebody was quicker."})
     page.get_by_role("button", name="Save").click()
     page.get_by_text("was changed meanwhile").wait_for()
-    problems += findings(page, f"verdict-moved-{name}")
+    problems += findings(page, f"verdict-moved-{size}")
     Annotation.objects.update(retracted_at=verdict.created_at)
     page.get_by_role("button", name="Save").click()
     page.get_by_role("heading", name="taken back meanwhile").wait_for()
-    problems += findings(page, f"verdict-gone-{name}")
+    problems += findings(page, f"verdict-gone-{size}")
     assert problems == []
     # A page that answers with 409 says so there.
     assert [one for one in [*alice.said, *vera.said] if "409" not in one] == []

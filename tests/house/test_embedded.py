@@ -109,7 +109,8 @@ def test_killed_servers_start_again_with_what_was_committed(home: Path) -> None:
 
 
 def test_a_pid_file_that_names_a_stranger_is_no_obstacle(home: Path) -> None:
-    embedded.stop(home)
+    with embedded.running(home, fsync=False):
+        pass
     for path in (Postgres(home).data / "postmaster.pid", embedded.socket_folder(home) / ".s.PGSQL.5432.lock"):
         path.write_text(f"{os.getpid()}\n{Postgres(home).data}\n0\n5432\n\n\n\n")
     with embedded.running(home, fsync=False):

@@ -2,15 +2,43 @@
 
 import json
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.compat.conftest import ROOT, clean_environment
 from tests.sdk_python import unkind as u
 
 # How OpenAI's newer API answers, whole and in events: JavaScript's tests read the same.
 RESPONSES = json.loads((Path(__file__).parents[1] / "data" / "openai-responses.json").read_text("utf-8"))
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
 CALLS = [{"index": 0, "id": "1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}]
+
+
+def run_with(
+    python: Path, script: str, stand_in: u.Unkind, server: u.Unkind, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a script of this folder in an environment of its own, with the stand-in for provider and our server beside
+    it. Nothing that was said reaches our server."""
+    done = subprocess.run(
+        [str(python), "-I", str(Path(__file__).with_name(script))],
+        env={
+            **clean_environment(),
+            "CLIENT_SOURCE": str(ROOT / "sdk" / "python" / "src"),
+            "PROVIDER": stand_in.url,
+            "SERVER": server.url,
+            "NO_PROXY": "127.0.0.1",
+            **environment,
+        },
+        cwd=python.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(b"SECRET" not in seen.body for seen in server.seen)
+    return done
 
 
 def provider(connection: socket.socket, seen: u.Seen, server: u.Unkind) -> None:

