@@ -103,8 +103,7 @@ def stop(home: Path) -> None:
     if not home.is_dir():
         return
     with _turn(home):
-        for server in _servers(home):
-            server.stop()
+        _stop_all(home)
 
 
 def alive(home: Path, *, database: bool = True, broker: bool = True) -> bool:
@@ -133,8 +132,12 @@ def _stop_if_last(home: Path, users: int) -> None:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
+    _stop_all(home)
+
+
+def _stop_all(home: Path) -> None:
+    """Each is stopped, also when another one can't be."""
     with ExitStack() as stack:
-        # Each is stopped, also when another one can't be.
         for server in _servers(home):
             stack.callback(server.stop)
 

@@ -19,7 +19,7 @@ def run(sql: str, params: Sequence[Any] | Mapping[str, Any], *, keep_plan: bool 
     That is for hot statements whose plan may not depend on the values, nor on how large the tables are by now.
     """
     if not keep_plan:
-        return _execute(psycopg.Cursor, sql, params, keep_plan)
+        return _execute(psycopg.Cursor, sql, params, keep_plan=False)
     numbered, names = _numbered(sql)
     given: Mapping[Any, Any] = params if isinstance(params, Mapping) else dict(enumerate(params))
     return run_positional(numbered, [given[name] for name in names])

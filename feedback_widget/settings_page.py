@@ -17,7 +17,7 @@ from feedback_widget import pages
 from feedback_widget.look_form import ACCESS, LookForm, legible, tried, turned
 from feedback_widget.samples import QUESTION, RESPONSE
 from feedback_widget.submissions import Opened, Said
-from feedback_widget.words_form import EVERY
+from feedback_widget.words_form import EVERY, LANGUAGE_WANTED
 from review.models import Rating
 
 SCHEMES = (("", "System"), ("light", "Light"), ("dark", "Dark"))
@@ -121,7 +121,7 @@ def preview(request: MemberRequest) -> HttpResponse:
 def _seen(said: QueryDict) -> dict[str, Any]:
     """How one looks at it: in which language and colours, and at which page."""
     # Whoever turns to another language's words wants to see them.
-    turned_to = said.get("words_wanted") if said.get("act") == "words" else None
+    turned_to = said.get(LANGUAGE_WANTED) if said.get("act") == "words" else None
     return {
         "language": _one_of(settings.LANGUAGES, turned_to if turned_to not in (None, EVERY) else said.get("language")),
         "scheme": _one_of(SCHEMES, said.get("scheme")),

@@ -10,7 +10,7 @@ from agentloop.models import Project
 from agentloop.sql import run
 from review.markdown import plain
 from review.models import Rating, Status, Turn
-from review.words import words
+from review.words import all_of, words
 
 SHOWN = 5
 # The index is asked for the longest words of a question, which are its rarest: all of them must be there.
@@ -80,7 +80,7 @@ def parameters(project: Project, turn_id: UUID, asked: list[str]) -> dict[str, o
     return {
         "project": project.id,
         "turn": turn_id,
-        "query": " & ".join(f"'{word}'" for word in rarest),
+        "query": all_of(rarest),
         "looked_at": LOOKED_AT,
         "compared": COMPARED,
         "text": TEXT,

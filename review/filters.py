@@ -19,7 +19,7 @@ from django.utils import timezone
 from agentloop.parsing import read_time
 from review.errors import BadValue
 from review.models import DISPUTED, Status, Turn, TurnQuerySet
-from review.words import words
+from review.words import all_of, words
 
 _COMPARISON = re.compile(r"(?P<name>.+?)(?P<sign><=|>=|!=|=|<|>)(?P<value>.*)", re.DOTALL)
 _EQUAL = ("goal", "model", "path_id", "pipeline_id", "user_id", "session_id", "trace_id", "claimed_by")
@@ -166,7 +166,7 @@ def _scalar(text: str) -> Any:
 def text_query(text: str) -> str | None:
     """All the words of a search, as PostgreSQL takes them; None where there is no word to look for."""
     found = words(text)[:32]
-    return " & ".join(f"'{word}'" for word in found) or None
+    return all_of(found) or None
 
 
 def _text(project_id: UUID, text: str) -> Any:

@@ -25,7 +25,7 @@ from agentloop.models import Project
 from agentloop.sql import run
 from review import errors
 from review.models import Annotation, AnnotationSource, Memory
-from review.words import folded, words
+from review.words import all_of, any_of, folded, words
 
 CANDIDATES = 200
 QUERY_WORDS = 48
@@ -86,13 +86,13 @@ def _link(annotation: Annotation, memory_id: UUID | None) -> None:
 def _most_like(project: Project, annotation: Annotation, threshold: float) -> tuple[UUID | None, float]:
     """The memory most like a correction, among those of the same user that share one of its longest words with it."""
     asked = sorted(words(f"{annotation.question} {annotation.correction}"), key=len, reverse=True)[:TWIN_WORDS]
+    shared = "AND document @@ %(query)s::tsquery ORDER BY ts_rank(document, %(query)s::tsquery) DESC, id"
     found = run(
         f"""
-        SELECT id, fact, question FROM review_memory WHERE project_id = %s AND user_id = %s
-            {"AND document @@ %s::tsquery ORDER BY ts_rank(document, %s::tsquery) DESC, id" if asked else "ORDER BY id"}
-        LIMIT {CANDIDATES}
+        SELECT id, fact, question FROM review_memory WHERE project_id = %(project)s AND user_id = %(user)s
+            {shared if asked else "ORDER BY id"} LIMIT {CANDIDATES}
         """,
-        [project.id, annotation.user_id, *[" | ".join(f"'{word}'" for word in asked)] * (2 if asked else 0)],
+        {"project": project.id, "user": annotation.user_id, "query": any_of(asked)},
     )
     best: tuple[UUID | None, float] = (None, 0.0)
     said = folded(annotation.correction), folded(annotation.question)
@@ -237,7 +237,7 @@ def search(
         {
             "project": project.id,
             "words": asked,
-            "query": " | ".join(f"'{word}'" for word in asked),
+            "query": any_of(asked),
             "user": masked_id(user_id, mask_of(project)),
             "tags": list(tags),
             "limit": max(1, min(10, limit)),
@@ -266,7 +266,7 @@ def listed(project: Project, *, text: str = "", user_id: str = "", tag: str = ""
         found = found.filter(user_id=masked_id(user_id, mask_of(project)))
     if tag:
         found = found.filter(tags__contains=[tag])
-    query = " & ".join(f"'{word}'" for word in words(text)[:QUERY_WORDS])
+    query = all_of(words(text)[:QUERY_WORDS])
     if query:
         found = found.filter(RawSQL("document @@ %s::tsquery", [query], output_field=BooleanField()))
     return found

@@ -25,6 +25,16 @@ def words(text: str) -> list[str]:
     return list(dict.fromkeys(_tokens(text)))[:MAX_WORDS]
 
 
+def any_of(words: Iterable[str]) -> str:
+    """The tsquery of texts with one of the words."""
+    return " | ".join(f"'{word}'" for word in words)
+
+
+def all_of(words: Iterable[str]) -> str:
+    """The tsquery of texts with each of the words."""
+    return " & ".join(f"'{word}'" for word in words)
+
+
 def _tokens(text: str) -> Iterator[str]:
     plain = text.lower() if text.isascii() else _without_accents(text)
     for match in _WORD.finditer(plain):

@@ -63,11 +63,10 @@ def register_path(project: Project, actor: Actor, goal_name: str, new: NewPath) 
 def enable_path(project: Project, actor: Actor, shown_id: str) -> Path:
     """Puts a disabled path back where it stood. Twice is safe."""
     with transaction.atomic():
-        path = find_path(project, shown_id)
-        locked = Path.objects.select_for_update().get(id=path.id)
-        if locked.status == PathStatus.DISABLED:
-            _enable(locked, actor, "on request")
-    return locked
+        path = _locked(project, shown_id)
+        if path.status == PathStatus.DISABLED:
+            _enable(path, actor, "on request")
+    return path
 
 
 def _enable(path: Path, actor: Actor, reason: str) -> None:
@@ -91,17 +90,20 @@ def find_path(project: Project, shown_id: str) -> Path:
     return path
 
 
+def _locked(project: Project, shown_id: str) -> Path:
+    return Path.objects.select_for_update().get(id=find_path(project, shown_id).id)
+
+
 def disable_path(project: Project, actor: Actor, shown_id: str) -> Path:
     """Takes a path out of choosing; its data stay. Twice is safe."""
     with transaction.atomic():
-        path = find_path(project, shown_id)
-        locked = Path.objects.select_for_update().get(id=path.id)
-        if locked.status != PathStatus.DISABLED:
-            locked.status = PathStatus.DISABLED
-            locked.disabled_by = actor.ref[:120]
-            locked.save(update_fields=["status", "disabled_by"])
-            note_change(locked, "disable", "on request", actor)
-    return locked
+        path = _locked(project, shown_id)
+        if path.status != PathStatus.DISABLED:
+            path.status = PathStatus.DISABLED
+            path.disabled_by = actor.ref[:120]
+            path.save(update_fields=["status", "disabled_by"])
+            note_change(path, "disable", "on request", actor)
+    return path
 
 
 def note_change(
