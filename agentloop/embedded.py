@@ -283,6 +283,7 @@ class Postgres:
             os.truncate(self.log, 0)
         account = _owner_of(self.data)
         if account:
+            _adopt(self.data, account)
             os.chown(self.log, account.pw_uid, account.pw_gid)
             for path in (self.data, self.log, self.sockets, postgres_programs(self.version)):
                 _let_through(path)
@@ -466,7 +467,7 @@ def _owner_of(data: Path) -> pwd.struct_passwd | None:
     """Whom to run PostgreSQL as, which refuses root: None is whoever runs this."""
     if os.geteuid() != 0:
         return None
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, KeyError):
         if data.stat().st_uid != 0:
             return pwd.getpwuid(data.stat().st_uid)
     with warnings.catch_warnings():
@@ -479,6 +480,13 @@ def _owner_of(data: Path) -> pwd.struct_passwd | None:
             "PostgreSQL refuses to run as root, and the user 'pgserver' cannot be made for it: "
             "start AgentLoop as an ordinary user."
         ) from error
+
+
+def _adopt(folder: Path, account: pwd.struct_passwd) -> None:
+    """A cluster that root copied, or that comes from another machine, becomes its account's."""
+    if folder.stat().st_uid != account.pw_uid:
+        for path in (*folder.rglob("*"), folder):
+            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
 def _as_user(account: pwd.struct_passwd | None) -> dict[str, Any]:

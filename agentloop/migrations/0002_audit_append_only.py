@@ -23,5 +23,5 @@ DROP FUNCTION agentloop_audit_is_append_only();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("agentloop", "0001_initial")]
+    dependencies = [("agentloop", "0001_tables")]
     operations = [migrations.RunSQL(REFUSE, ALLOW)]

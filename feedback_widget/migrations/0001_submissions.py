@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ("agentloop", "0003_shared_cache"),
+        ("agentloop", "0001_tables"),
     ]
 
     operations = [

@@ -4,5 +4,5 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("review", "0001_initial")]
+    dependencies = [("review", "0001_tables")]
     operations = [migrations.RunSQL("CREATE SEQUENCE review_claim_token", "DROP SEQUENCE review_claim_token")]

@@ -6,7 +6,7 @@ TABLES = ("routing_pathstate", "routing_pathbucket")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("routing", "0001_initial")]
+    dependencies = [("routing", "0001_tables")]
     operations = [
         migrations.RunSQL(
             [f"ALTER TABLE {table} SET (fillfactor = 50)" for table in TABLES],

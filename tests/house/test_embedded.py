@@ -1,6 +1,7 @@
 """The servers from wheels: found without asking, shared, and recovered after every kind of end."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,6 +107,18 @@ def test_killed_servers_start_again_with_what_was_committed(home: Path) -> None:
         until(lambda: not embedded.alive(home, broker=False), "it is gone")
         embedded.start(home)
         assert ask(home, "SELECT one FROM kept") == 1
+
+
+def test_a_copied_home_starts_whoever_its_files_belong_to(home: Path, tmp_path: Path) -> None:
+    with embedded.running(home, fsync=False):
+        pass
+    copy = tmp_path / "copy"
+    shutil.copytree(home, copy)
+    if os.geteuid() == 0:
+        for path in (copy / "postgres", *(copy / "postgres").rglob("*")):
+            os.chown(path, 54_321, 54_321)
+    with embedded.running(copy, fsync=False):
+        assert ask(copy) == 1
 
 
 def test_a_pid_file_that_names_a_stranger_is_no_obstacle(home: Path) -> None:
