@@ -86,14 +86,12 @@ def add_demo(name: str = DEMO, *, seed: int = 1, anyway: bool = False, now: date
         raise HasTurns(
             f"The project {name} has turns already: --anyway adds to them, another --project leaves them alone."
         )
-    project = found or _make(name)
-    try:
-        return Made(project, fill(project, demo_goals(project, seed, now, reviewed=False), seed, now))
-    except BaseException:
-        # What was made only half, or not waited for, is no story.
-        if found is None:
-            remove_demo(name)
-        raise
+    # Whole or not at all: half a story is none, and nothing of it is watched before its end.
+    with transaction.atomic():
+        project = found or _make(name)
+        turns = fill(project, demo_goals(project, seed, now, reviewed=False), seed, now)
+    catch_up(project)
+    return Made(project, turns)
 
 
 def remove_demo(name: str = DEMO) -> None:
@@ -184,11 +182,14 @@ def fill(project: Project, executions: Sequence[Execution], seed: int = 1, now: 
     _Weeks(project, team, told, rng, now).live()
     _gold(project, [one.actor for one in team], rng, now)
     _now_and_then(project, [one.actor for one in team], rng)
-    # As at work: every turn is counted as come before it can expire.
+    return len(told)
+
+
+def catch_up(project: Project) -> None:
+    """What the worker does at work: every turn is counted as come before it can expire."""
     _until_none(index_stale_turns)
     _until_none(lambda: sweep_expired(project))
     _until_none(index_stale_turns)
-    return len(told)
 
 
 def _until_none(work: Callable[[], int]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from agentloop import embedded, valkey
+from agentloop import embedded, metrics, valkey
 
 CHROMIUM_FLAGS = [
     "--headless",
@@ -41,6 +41,7 @@ def servers() -> Iterator[None]:
     with embedded.running(settings.HOME, fsync=False, database=own_database, broker=own_broker):
         if own_database:
             _drop_leftover_databases()
+        _forget_counts_of_the_dead()
         yield
 
 
@@ -120,6 +121,14 @@ def _drop_leftover_databases() -> None:
             owner = re.fullmatch(r"test_agentloop_(\d+)", name)
             if owner and not psutil.pid_exists(int(owner[1])):
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _forget_counts_of_the_dead() -> None:
+    """Each process counts its requests in files of its own: of hundreds of sessions they would make /metrics slow."""
+    for path in metrics.FOLDER.glob("*.db"):
+        owner = re.search(r"_(\d+)\.db$", path.name)
+        if owner and not psutil.pid_exists(int(owner[1])):
+            path.unlink(missing_ok=True)
 
 
 with warnings.catch_warnings():

@@ -92,6 +92,7 @@ def test_a_first_start_has_a_project_to_look_at(tmp_path: Path) -> None:
     try:
         site.start()
         assert "the project Demo has two weeks of sample turns" in site.output
+        until(lambda: "The samples are in the project Demo" in site.output, "the samples are made")
         listed = json.loads(manage(site.home, "project", "list", "--json").stdout.splitlines()[-1])
         assert [one["project"] for one in listed] == ["default", "demo"]
     finally:
@@ -138,7 +139,7 @@ def test_killed_children_and_servers_come_back(first: Facts, site: Site) -> None
 
 def test_a_command_works_beside_a_stopped_site(first: Facts) -> None:
     done = manage(first.home, "showmigrations", "agentloop", "--plan")
-    assert "[X]  agentloop.0001_initial" in done.stdout, done.stderr
+    assert "[X]  agentloop.0001_tables" in done.stdout, done.stderr
     assert Site(first.home).processes() == []
 
 

@@ -60,6 +60,7 @@ def told(project: Project) -> Project:
     project.settings = {**demo.SETTINGS}
     project.save()
     demo.fill(project, executions(900), now=NOW)
+    demo.catch_up(project)
     return project
 
 
@@ -138,6 +139,7 @@ def test_the_same_seed_tells_the_same_story(db: None) -> None:
     def story(slug: str, seed: int) -> list[tuple[str, str]]:
         project = make_project(slug)
         demo.fill(project, executions(150), seed, NOW)
+        demo.catch_up(project)
         return list(Turn.objects.of(project).order_by("id").values_list("question", "status"))
 
     first, again, other = story("first", 1), story("again", 1), story("other", 2)

@@ -3,7 +3,7 @@
 import logging
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +19,8 @@ from feedback_widget.samples import sample_link
 from review.demo import DEMO, add_demo
 
 _ABOUT_DEMO = (
-    f"  see it alive: the project {DEMO} has two weeks of sample turns; `manage.py demo --remove` takes it away.\n"
+    f"  see it alive: in half a minute the project {DEMO} has two weeks of sample turns;\n"
+    "    `manage.py demo --remove` takes it away.\n"
 )
 
 
@@ -70,43 +71,44 @@ def _serve(roles: tuple[str, ...], host: str, port: int, signals: Signals, *, wi
             sample = sample_link(Project.objects.get(slug=made.project)) if made else None
             connections.close_all()
             _write_address(roles, host, port)
-            has_demo = False
-            greet = Greeting(lambda: greeting(made, sample, roles, host, port, has_demo))
+            # A database that the environment names is somebody's own: it gets no samples.
+            has_demo = bool(made) and with_demo and startup.uses_embedded_database()
+            greet = Greeting(greeting(made, sample, roles, host, port, has_demo))
+            if has_demo:
+                Thread(target=_tell_a_story, args=(signals,), daemon=True).start()
             try:
-                # A database that the environment names is somebody's own: it gets no samples.
-                has_demo = bool(made) and with_demo and startup.uses_embedded_database() and _tell_a_story()
                 supervisor.supervise(roles=roles, host=host, port=port, signals=signals, ready=greet)
             finally:
                 if made:
                     greet()
 
 
-def _tell_a_story() -> bool:
-    """In a project beside the first one, which stays clean. Whatever goes wrong here, AgentLoop runs without it."""
-    say(f"Two weeks of samples are made in the project {DEMO}: some seconds, this once.")
+def _tell_a_story(signals: Signals) -> None:
+    """Beside the site's start, in a project beside the first one, which stays clean. It is there whole or not at all.
+    Whatever goes wrong here, AgentLoop runs without it."""
     # Its paths fall and recover as they should: no news for whoever starts this.
     logging.getLogger("agentloop.watch").setLevel(logging.WARNING)
     try:
         add_demo()
+        say(f"The samples are in the project {DEMO}.")
     except Exception as error:
-        say(f"The samples are left out ({error}): `manage.py demo` tries again.")
-        return False
+        reason = "AgentLoop stops" if signals.ask_for_an_end else error
+        say(f"The samples are left out ({reason}): `manage.py demo` tries again.")
     finally:
         connections.close_all()
-    return True
 
 
 class Greeting:
     """Said once: when the site answers, or at the end if it never did, as a secret is not shown again."""
 
-    def __init__(self, text: Callable[[], str]) -> None:
+    def __init__(self, text: str) -> None:
         self.text = text
         self.is_said = False
 
     def __call__(self) -> None:
         if not self.is_said:
             self.is_said = True
-            say(self.text())
+            say(self.text)
 
 
 def _write_address(roles: tuple[str, ...], host: str, port: int) -> None:
