@@ -19,7 +19,7 @@ from review.models import GoldAnswer, GoldTurn
 from review.queue import find_turn
 
 # Some milliseconds of work: nobody who comes meanwhile waits for more than that.
-SWEEP_BATCH = 200
+SWEEP_BATCH = 100
 
 # First the turns and their marks are locked: the worker that indexes one of them now is waited for, so that
 # the next statement sees what it wrote.
