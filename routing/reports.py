@@ -36,7 +36,7 @@ def text_of(value: Any, limit: int = NAME_LIMIT) -> str:
 
 def key_in(given: Mapping[str, Any]) -> str:
     key = given.get("idempotency_key")
-    return "" if key is None else key_of(as_json_text(key))
+    return "" if key is None else key_of(as_json_text(key).strip())
 
 
 def goal_of(given: Mapping[str, Any], field: str = "goal") -> str:
