@@ -162,7 +162,8 @@ def routers():
         nothing.asks()
     except TimeoutError:
         told["exhausted"] = nothing._last_trace_id
-    elsewhere = Stubbed(goal="elsewhere", paths=["gpt-4o"])
+    elsewhere = Stubbed(goal="elsewhere", paths=["gpt-4o", {"model": "gpt-4o", "tools": ["search", "maps"]}])
+    elsewhere.add_path("gpt-4o-mini", tools=["search"], params={"temperature": 0})
     told["elsewhere"] = elsewhere.start_trace(model_id="my/own-model").id
     elsewhere.report(
         success=False,

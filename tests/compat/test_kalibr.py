@@ -141,6 +141,10 @@ def _check_outcomes(told: dict[str, Any]) -> None:
     assert decided["reason"]
     assert 0 <= decided["confidence"] <= 1
     assert "cached" not in decided
+    assert decided.keys() >= {
+        *("trace_id", "path_id", "model_id", "tool_id", "params", "goal", "reason", "confidence", "exploration"),
+        *("success_rate", "sample_count", "decided_at", "alternatives_considered"),
+    }
     decision = Decision.objects.get(goal__name="outcomes")
     assert (decision.trace_id, decision.path.shown_id, decision.risk, decision.pipeline_id) == (
         trace,
@@ -210,6 +214,13 @@ def _check_routers(told: dict[str, Any]) -> None:
     assert said_of("elsewhere") == {
         (told["elsewhere"], "my/own-model"): (False, 0.2, "hallucination_detected", "provider")
     }
+    named = Path.objects.filter(goal__name="elsewhere").order_by("model", "tools")
+    assert list(named.values_list("model", "tools", "params", "origin")) == [
+        ("gpt-4o", [], {}, "registered"),
+        ("gpt-4o", ["search"], {}, "registered"),
+        ("gpt-4o-mini", ["search"], {"temperature": 0}, "registered"),
+        ("my/own-model", [], {}, "outcome"),
+    ]
 
 
 def _check_router_spans(told: dict[str, Any]) -> None:
@@ -382,6 +393,15 @@ def _check_insights(told: dict[str, Any]) -> None:
     signals = {signal["type"]: signal["data"] for signal in goal["actionable_signals"]}
     assert signals.keys() <= SIGNALS
     assert signals["failure_mode_dominant"] == goal["top_failure_modes"][0]
+    assert goal.keys() >= {
+        *("goal", "pipeline_id", "status", "sample_count", "success_rate", "interval", "mean_score", "trend"),
+        *("top_failure_modes", "paths", "param_sensitivity", "actionable_signals"),
+    }
+    assert paths["gpt-4o"].keys() >= {
+        *("path_id", "model_id", "tool_id", "tools", "params", "status", "origin", "sample_count", "success_rate"),
+        *("interval", "mean_score", "score_quantiles", "trend", "probability_best", "mean_cost_usd"),
+        *("p50_latency_ms", "p95_latency_ms", "top_failure_modes", "last_outcome_at"),
+    }
 
 
 def _check_verified(project: Project) -> None:
