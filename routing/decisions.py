@@ -8,16 +8,17 @@ from random import Random
 from typing import Any
 
 import orjson
+from django.db import transaction
 
 from agentloop.gathering import Gathering
-from agentloop.ids import new_id, read
+from agentloop.ids import new_id, read, shown
 from agentloop.models import Project
 from agentloop.parsing import clean_text
-from agentloop.sql import run
+from agentloop.sql import run, with_retries
 from routing import paths as registry
 from routing.engine.choice import Choice, Constraints, Contender, Risk, Standing, choose
 from routing.engine.evidence import Source
-from routing.evidence import Observation, make_goals, own_trace, record
+from routing.evidence import Observation, lock_traces, make_goals, own_trace, record
 from routing.models import NAME_LIMIT, TRACE_LIMIT, Mode, goal_id
 from routing.standings import WINDOW_HOURS, GoalView, PathView, chances_of, look, with_chances
 
@@ -161,7 +162,7 @@ _NAMES = ", ".join(part.split()[0] for part in _COLUMNS.split(", "))
 KEEP_SQL = f"""
 INSERT INTO routing_decision (project_id, {_NAMES})
 SELECT %s, {_NAMES} FROM json_to_recordset(%s::json) AS given({_COLUMNS})
-ORDER BY trace_id ON CONFLICT DO NOTHING RETURNING trace_id, goal_id
+ORDER BY trace_id ON CONFLICT DO NOTHING
 """
 # One decision, as nearly all are: a plain row costs two thirds of one that is read out of JSON.
 KEEP_ONE_SQL = f"""
@@ -220,33 +221,50 @@ def record_decisions(project: Project, reported: Sequence[Reported]) -> list[boo
     """Records decisions made elsewhere; answers which could be, in their order. A trace's first decision stands.
 
     Traces of which something was said before their decision became known get it into their ledger, so that the
-    order of arrival doesn't matter."""
+    order of arrival doesn't matter. Twice is safe, and makes up for what a crash left out."""
     now = time.time()
     known = registry.known_paths(project, [one.path_id for one in reported])
     fit = [known.get(read("path", one.path_id)) == goal_id(project.id, one.goal[:NAME_LIMIT]) for one in reported]
     rows = [_reported_row(project, one, now) for one, fits in zip(reported, fit, strict=True) if fits]
-    kept = {(trace, goal) for trace, goal in run(KEEP_SQL, [project.id, orjson.dumps(rows).decode()])}
-    new = [
-        one
-        for one, fits in zip(reported, fit, strict=True)
-        if fits and (one.trace_id[:TRACE_LIMIT], goal_id(project.id, one.goal[:NAME_LIMIT])) in kept
-    ]
-    said = _said_before(project, new)
-    anchors = [
-        Observation(
-            one.goal,
-            Source.PROVIDER,
-            one.trace_id,
-            path_id=one.path_id,
-            pipeline_id=one.pipeline,
-            occurred_at=one.decided_at,
-            key=f"decision:{goal_id(project.id, one.goal[:NAME_LIMIT]).hex}:{one.trace_id}",
-        )
-        for one in new
-        if one.trace_id[:TRACE_LIMIT] in said
-    ]
-    record(project, anchors)
+    if rows:
+        with_retries(lambda: _store_reported(project, rows))
     return fit
+
+
+def _store_reported(project: Project, rows: Sequence[dict[str, Any]]) -> None:
+    """One transaction, which whoever says something of these traces waits for, or is waited for by: a report either
+    finds its decision or is found by it."""
+    with transaction.atomic(savepoint=False):
+        lock_traces(project, [row["trace_id"] for row in rows])
+        run(KEEP_SQL, [project.id, orjson.dumps(rows).decode()])
+        record(project, _anchors(project, rows))
+
+
+def _anchors(project: Project, rows: Sequence[Mapping[str, Any]]) -> list[Observation]:
+    """What tells the ledger of the decisions that stand for these traces, where something was said before them."""
+    standing = run(
+        """
+        SELECT goal.name, taken.goal_id, trace_id, path_id, taken.pipeline_id, extract(epoch FROM decided_at)::float8
+        FROM routing_decision AS taken JOIN routing_goal AS goal ON goal.id = taken.goal_id
+        WHERE taken.project_id = %s AND trace_id = ANY(%s) AND taken.goal_id = ANY(%s) AND EXISTS (
+            SELECT FROM routing_ledgerrow AS row
+            WHERE row.project_id = taken.project_id AND row.trace_id = taken.trace_id AND row.goal_id = taken.goal_id
+                AND row.decided_at IS NULL)
+        """,
+        [project.id, [row["trace_id"] for row in rows], [row["goal_id"] for row in rows]],
+    )
+    return [
+        Observation(
+            goal,
+            Source.PROVIDER,
+            trace,
+            path_id=shown("path", path),
+            pipeline_id=pipeline,
+            occurred_at=at,
+            key=f"decision:{key.hex}:{trace}",
+        )
+        for goal, key, trace, path, pipeline, at in standing
+    ]
 
 
 def _reported_row(project: Project, one: Reported, now: float) -> dict[str, Any]:
@@ -266,15 +284,6 @@ def _reported_row(project: Project, one: Reported, now: float) -> dict[str, Any]
         "is_reported": True,
         "decided_at": datetime.fromtimestamp(at, UTC),
     }
-
-
-def _said_before(project: Project, reported: Sequence[Reported]) -> set[str]:
-    traces = [one.trace_id[:TRACE_LIMIT] for one in reported]
-    rows = run(
-        "SELECT DISTINCT trace_id FROM routing_ledgerrow WHERE project_id = %s AND trace_id = ANY(%s)",
-        [project.id, traces],
-    )
-    return {trace for (trace,) in rows}
 
 
 def ensure_goal(project: Project, name: str) -> None:
