@@ -75,10 +75,12 @@ def main(quick: bool = False) -> list[str]:
 def _make_goals(project: Any) -> None:
     from django.db import connection
 
-    from routing.paths import register_models
+    from agentloop.actors import SYSTEM
+    from routing.paths import NewPath, register_path
 
     for goal in range(GOALS):
-        register_models(project, f"goal-{goal}", [f"model-{place}" for place in range(PATHS)])
+        for place in range(PATHS):
+            register_path(project, SYSTEM, f"goal-{goal}", NewPath(f"model-{place}"))
     with connection.cursor() as cursor:
         cursor.execute(
             """

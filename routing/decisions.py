@@ -18,9 +18,18 @@ from agentloop.sql import run, with_retries
 from routing import paths as registry
 from routing.engine.choice import Choice, Constraints, Contender, Risk, Standing, choose
 from routing.engine.evidence import Source
-from routing.evidence import Observation, lock_traces, make_goals, own_trace, record
+from routing.evidence import MAKE_SQL, Observation, lock_traces, make_goals, making, own_trace, record
 from routing.models import NAME_LIMIT, TRACE_LIMIT, Mode, goal_id
-from routing.standings import WINDOW_HOURS, GoalView, PathView, chances_of, look, with_chances
+from routing.standings import (
+    WINDOW_HOURS,
+    GoalView,
+    PathView,
+    chances_of,
+    look,
+    look_to_choose,
+    with_chances,
+    with_new_paths,
+)
 
 MAX_CANDIDATES = 100
 _rng = Random()  # noqa: S311 - draws from posteriors, no secrets
@@ -75,30 +84,32 @@ class Decided:
 
 
 def decide(project: Project, asked: Asked, *, dry_run: bool = False) -> Decided:
-    """One decision. Two queries: the goal with its paths and states, and the decision's row. One more where only the
-    goal asks for constraints, whose figures then have to be looked up.
+    """One decision. Two queries: the goal with its paths, states and figures, and the decision's row.
 
-    Candidates that no path of the goal has are registered first, which a dry run leaves out.
+    Candidates that no path of the goal has are registered with it, which a dry run leaves out.
     """
-    goal = _goal_with_candidates(project, asked, dry_run=dry_run)
+    look_at = look if asked.constraints else look_to_choose
+    goal = look_at(project, asked.goal, pipeline=asked.pipeline, window_hours=asked.window_hours)
+    if dry_run:
+        return _decided(goal, asked)
+    new = _new_paths(goal, asked)
+    if new:
+        goal = with_new_paths(goal, new)
     decided = _decided(goal, asked)
-    if decided.path is not None and not dry_run:
-        _together.store(project, _row_of(goal, decided))
+    if decided.path is None:
+        return decided
+    row = _row_of(goal, decided)
+    if new:
+        _keep_with_paths(project, goal, new, row)
+    else:
+        _together.store(project, row)
     return decided
 
 
-def _goal_with_candidates(project: Project, asked: Asked, *, dry_run: bool) -> GoalView:
-    window = asked.window_hours if asked.constraints else None
-    goal = look(project, asked.goal, pipeline=asked.pipeline, window_hours=window)
-    if window is None and goal.constraints:
-        window = asked.window_hours
-        goal = look(project, asked.goal, pipeline=asked.pipeline, window_hours=window)
+def _new_paths(goal: GoalView, asked: Asked) -> list[dict[str, Any]]:
+    """Of each candidate that the goal doesn't know. One of those can always be taken, so there will be a decision."""
     there = {path.model for path in goal.paths}
-    missing = [model for model in asked.models or () if model not in there]
-    if not missing or dry_run:
-        return goal
-    registry.register_models(project, asked.goal, missing)
-    return look(project, asked.goal, pipeline=asked.pipeline, window_hours=window)
+    return [registry.NewPath(model).row(goal.id) for model in asked.models or () if model not in there]
 
 
 def _decided(goal: GoalView, asked: Asked) -> Decided:
@@ -169,6 +180,15 @@ KEEP_ONE_SQL = f"""
 INSERT INTO routing_decision (project_id, {_NAMES})
 VALUES (%(project)s, {", ".join(f"%({name})s" for name in _NAMES.split(", "))})
 """
+
+
+_KEEP_WITH_PATHS_SQL = f"WITH {MAKE_SQL} {KEEP_ONE_SQL}"
+
+
+def _keep_with_paths(
+    project: Project, goal: GoalView, paths: Sequence[Mapping[str, Any]], row: Mapping[str, Any]
+) -> None:
+    run(_KEEP_WITH_PATHS_SQL, {**making(project, paths, {goal.id: goal.name}), **row})
 
 
 def _row_of(goal: GoalView, decided: Decided) -> dict[str, Any]:

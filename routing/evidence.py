@@ -388,20 +388,21 @@ FROM json_to_recordset(%(goals)s::json) AS made(id uuid, name text)
 ORDER BY id ON CONFLICT DO NOTHING
 """
 # A goal that this very statement makes can't be joined to, and has no half-life yet.
-_MAKE_PATHS = f"""
-WITH goals AS ({_MAKE_GOALS})
+_MAKE_PATHS = """
 INSERT INTO routing_path (id, project_id, goal_id, model, tools, params, identity, risk_level, origin, status,
     disabled_by, failures, terms, half_life_s, landmark, created_at)
 SELECT made.id, %(project)s, made.goal_id, made.model, made.tools, made.params, made.identity, made.risk_level,
     made.origin, 'active', '', 0, 0, goal.half_life_hours * 3600,
     CASE WHEN goal.half_life_hours IS NOT NULL THEN extract(epoch FROM now()) END,
-    clock_timestamp() + made.place * interval '1 microsecond'
+    statement_timestamp() + made.place * interval '1 microsecond'
 FROM json_to_recordset(%(paths)s::json) AS made(
     place int, id uuid, goal_id uuid, model text, tools text[], params jsonb, identity text, risk_level text,
     origin text)
 LEFT JOIN routing_goal AS goal ON goal.id = made.goal_id
 ORDER BY made.id ON CONFLICT DO NOTHING RETURNING id
 """
+# For a statement that makes both on its way; `making` gives its parameters.
+MAKE_SQL = f"goals AS ({_MAKE_GOALS}), paths AS ({_MAKE_PATHS})"
 
 
 def make_goals(project: Project, names: Mapping[UUID, str]) -> None:
@@ -417,9 +418,15 @@ def make_paths(
 ) -> list[UUID]:
     """Makes those of the paths, and of the goals, that are not there yet, under their goals' terms; answers which
     paths those were. One statement."""
+    made = run(f"WITH {MAKE_SQL} SELECT id FROM paths", making(project, paths, goals))
+    return [path for (path,) in made]
+
+
+def making(
+    project: Project, paths: Sequence[Mapping[str, Any]], goals: Mapping[UUID, str] = MappingProxyType({})
+) -> dict[str, Any]:
     given = [{"place": place, **path} for place, path in enumerate(paths)]
-    params = {"project": project.id, "goals": _goals_json(goals), "paths": orjson.dumps(given).decode()}
-    return [path for (path,) in run(_MAKE_PATHS, params)]
+    return {"project": project.id, "goals": _goals_json(goals), "paths": orjson.dumps(given).decode()}
 
 
 # What a row brings along.

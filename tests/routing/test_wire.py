@@ -8,6 +8,8 @@ import pytest
 
 from routing.engine.categories import FAILURE_CATEGORIES
 from routing.models import Decision, EventSpan, LedgerRow, Outcome, Path, PathState
+from routing.paths import NewPath
+from routing.standings import look, with_new_paths
 
 DECIDE = "/api/v1/routing/decide"
 PATHS = "/api/v1/routing/paths"
@@ -76,6 +78,28 @@ def test_decide_answers_for_candidates_nobody_registered(api: Any) -> None:
     assert "cached" not in decided
     assert Decision.objects.get().trace_id == decided["trace_id"]
     assert {path["model_id"] for path in api.get(PATHS + "?goal=book")["paths"]} == {"a/1", "b"}
+
+
+@pytest.mark.parametrize("pipeline", ["", "p"])
+def test_a_candidate_that_is_new_is_seen_as_it_will_be_once_it_is_registered(api: Any, pipeline: str) -> None:
+    api.post(REPORT, {"goal": "book", "model_id": "old", "success": True, "pipeline_id": "p"})
+    before = look(api.project, "book", pipeline=pipeline)
+    expected = with_new_paths(before, [NewPath(model).row(before.id) for model in ("new", "newer")])
+    for risk in ("high", "low"):
+        body = {"goal": "book", "candidate_model_ids": ["new", "newer"], "task_risk_level": risk}
+        assert api.post(DECIDE, {**body, "pipeline_id": pipeline})["alternatives_considered"] == 2
+    assert look(api.project, "book", pipeline=pipeline) == expected
+    assert [path.model for path in expected.paths] == ["old", "new", "newer"]
+
+
+def test_a_new_candidate_may_be_tried_under_the_goals_constraints(api: Any) -> None:
+    for place in range(8):
+        api.post(REPORT, {"goal": "book", "model_id": "bad", "trace_id": f"t{place}", "success": False})
+    api.post("/api/v1/routing/goals", {"goal": "book", "constraints": {"min_quality": 0.9}})
+    assert api.post(DECIDE, {"goal": "book"})["blocked_by"] == "min_quality"
+    answer = api.post(DECIDE, {"goal": "book", "candidate_model_ids": ["bad", "new"]})
+    assert answer["model_id"] == "new"
+    assert Decision.objects.get(trace_id=answer["trace_id"]).path.model == "new"
 
 
 def test_decide_without_any_path_says_so(api: Any) -> None:
