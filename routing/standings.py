@@ -336,9 +336,8 @@ def _histogram(text: str) -> Histogram:
 def _with_figures(path: PathView, seen: Sequence[Any]) -> PathView:
     """With what the window's buckets hold, be it nothing: what came before it is no part of its figures."""
     samples, successes, rated, counts, cost, costs, latencies = seen
-    risk = risk_score(path.contender.posterior)
     if samples is None:
-        return replace(path, contender=replace(path.contender, figures=Figures(risk_score=risk)))
+        return replace(path, contender=replace(path.contender, figures=Figures()))
     values = Histogram(tuple(max(0.0, float(count)) for count in counts))
     times = sketch.summed(latencies or [])
     figures = Figures(
@@ -348,7 +347,7 @@ def _with_figures(path: PathView, seen: Sequence[Any]) -> PathView:
         cost_samples=costs or 0,
         p95_latency_ms=times.p95,
         latency_samples=times.weight,
-        risk_score=risk,
+        risk_score=risk_score(path.contender.posterior),
     )
     contender = replace(path.contender, figures=figures)
     return replace(path, contender=contender, successes=float(successes), rated=float(rated))
