@@ -198,10 +198,10 @@ def _plans(project: Any) -> list[str]:
     goal = goals[0]
     now = time.time()
     window = {"project": project.id, "from": standings.window_start(168, now), "half": standings.window_start(84, now)}
-    look = {"goal": goal, "fallback": standings.goal_id(project.id, "*"), "pipeline": "", "known": ""}
+    look = {"goal": goal, "fallback": standings.goal_id(project.id, "*"), "pipeline": "", "always": True}
     trace = "SELECT md5('t17')"
     statements: dict[str, tuple[str, Any]] = {
-        "insights: buckets": (advice._BUCKETS_SQL, {**window, "goals": goals, "pipeline": ""}),
+        "insights: buckets": (advice._EVERY_SQL, {**window, "goals": goals, "pipeline": ""}),
         "insights: paths and states": (
             standings._LOOK_ALL_SQL,
             {"project": project.id, "goals": goals, "pipeline": ""},
