@@ -84,7 +84,8 @@ class Decided:
 
 
 def decide(project: Project, asked: Asked, *, dry_run: bool = False) -> Decided:
-    """One decision. Two queries: the goal with its paths, states and figures, and the decision's row.
+    """One decision. Two queries: the goal with its paths, states and figures, and the decision's row (for the one
+    exception see `look_to_choose`).
 
     Candidates that no path of the goal has are registered with it, which a dry run leaves out.
     """
@@ -180,8 +181,6 @@ KEEP_ONE_SQL = f"""
 INSERT INTO routing_decision (project_id, {_NAMES})
 VALUES (%(project)s, {", ".join(f"%({name})s" for name in _NAMES.split(", "))})
 """
-
-
 _KEEP_WITH_PATHS_SQL = f"WITH {MAKE_SQL} {KEEP_ONE_SQL}"
 
 

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -108,6 +110,29 @@ def test_reporting_a_decision_again_makes_up_for_what_a_crash_left_out(project: 
     before = LedgerRow.objects.filter(project=project).count()
     record_decisions(project, [decided(project)])
     assert LedgerRow.objects.filter(project=project).count() == before
+
+
+def test_the_order_of_arrival_changes_nothing(project: Project) -> None:
+    """A decision that is told twice, a success, and a user who says no."""
+    now = time.time()
+    taken = replace(decided(project), decided_at=now - 60)
+    said = [
+        Observation("book", Source.PROVIDER, success=True, score=0.8, occurred_at=now - 40),
+        Observation("book", Source.USER, success=False, occurred_at=now - 20),
+    ]
+    orders = set(permutations([taken, taken, *range(len(said))]))
+    for number, order in enumerate(orders):
+        for what in order:
+            if isinstance(what, Reported):
+                record_decisions(project, [replace(what, trace_id=f"order{number}")])
+            else:
+                record(project, [replace(said[what], trace_id=f"order{number}")])
+    found = Outcome.objects.filter(project=project, trace_id__startswith="order")
+    assert found.count() == len(orders) == 12
+    same = found.values_list("path_id", "pipeline_id", "success", "score", "source", "at").distinct()
+    path = Path.objects.get(project=project, model="a")
+    assert [(*row[:-1], round(row[-1], 3)) for row in same] == [(path.id, "p", False, None, "user", round(now - 60, 3))]
+    assert differences(project) == []
 
 
 def test_the_first_decision_stands_whatever_is_said_later(project: Project) -> None:
