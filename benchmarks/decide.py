@@ -93,12 +93,14 @@ def _insights(count: int) -> list[str]:
     """A million outcomes of a week on 20 paths in 4 goals, loaded into the ledger and made into states from it."""
     from django.db import connection
 
-    from routing.paths import register_models
+    from agentloop.actors import SYSTEM
+    from routing.paths import NewPath, register_path
     from routing.rebuild import rebuild
 
     project, key = rig.new_project("Bulk")
     for goal in range(4):
-        register_models(project, f"goal{goal}", [f"m{path}" for path in range(5)])
+        for path in range(5):
+            register_path(project, SYSTEM, f"goal{goal}", NewPath(f"m{path}"))
     with connection.cursor() as cursor:
         cursor.execute(LEDGER_SQL, [count - 1, project.id])
     begun = time.perf_counter()

@@ -75,10 +75,12 @@ def main(quick: bool = False) -> list[str]:
 def _make_goals(project: Any) -> None:
     from django.db import connection
 
-    from routing.paths import register_models
+    from agentloop.actors import SYSTEM
+    from routing.paths import NewPath, register_path
 
     for goal in range(GOALS):
-        register_models(project, f"goal-{goal}", [f"model-{place}" for place in range(PATHS)])
+        for place in range(PATHS):
+            register_path(project, SYSTEM, f"goal-{goal}", NewPath(f"model-{place}"))
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -196,10 +198,10 @@ def _plans(project: Any) -> list[str]:
     goal = goals[0]
     now = time.time()
     window = {"project": project.id, "from": standings.window_start(168, now), "half": standings.window_start(84, now)}
-    look = {"goal": goal, "fallback": standings.goal_id(project.id, "*"), "pipeline": "", "known": ""}
+    look = {"goal": goal, "fallback": standings.goal_id(project.id, "*"), "pipeline": "", "always": True}
     trace = "SELECT md5('t17')"
     statements: dict[str, tuple[str, Any]] = {
-        "insights: buckets": (advice._BUCKETS_SQL, {**window, "goals": goals, "pipeline": ""}),
+        "insights: buckets": (advice._EVERY_SQL, {**window, "goals": goals, "pipeline": ""}),
         "insights: paths and states": (
             standings._LOOK_ALL_SQL,
             {"project": project.id, "goals": goals, "pipeline": ""},

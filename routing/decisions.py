@@ -8,18 +8,28 @@ from random import Random
 from typing import Any
 
 import orjson
+from django.db import transaction
 
 from agentloop.gathering import Gathering
-from agentloop.ids import new_id, read
+from agentloop.ids import new_id, read, shown
 from agentloop.models import Project
 from agentloop.parsing import clean_text
-from agentloop.sql import run
+from agentloop.sql import run, with_retries
 from routing import paths as registry
 from routing.engine.choice import Choice, Constraints, Contender, Risk, Standing, choose
 from routing.engine.evidence import Source
-from routing.evidence import Observation, make_goals, own_trace, record
+from routing.evidence import MAKE_SQL, Observation, lock_traces, make_goals, making, own_trace, record
 from routing.models import NAME_LIMIT, TRACE_LIMIT, Mode, goal_id
-from routing.standings import WINDOW_HOURS, GoalView, PathView, chances_of, look, with_chances
+from routing.standings import (
+    WINDOW_HOURS,
+    GoalView,
+    PathView,
+    chances_of,
+    look,
+    look_to_choose,
+    with_chances,
+    with_new_paths,
+)
 
 MAX_CANDIDATES = 100
 _rng = Random()  # noqa: S311 - draws from posteriors, no secrets
@@ -74,30 +84,33 @@ class Decided:
 
 
 def decide(project: Project, asked: Asked, *, dry_run: bool = False) -> Decided:
-    """One decision. Two queries: the goal with its paths and states, and the decision's row. One more where only the
-    goal asks for constraints, whose figures then have to be looked up.
+    """One decision. Two queries: the goal with its paths, states and figures, and the decision's row (for the one
+    exception see `look_to_choose`).
 
-    Candidates that no path of the goal has are registered first, which a dry run leaves out.
+    Candidates that no path of the goal has are registered with it, which a dry run leaves out.
     """
-    goal = _goal_with_candidates(project, asked, dry_run=dry_run)
+    look_at = look if asked.constraints else look_to_choose
+    goal = look_at(project, asked.goal, pipeline=asked.pipeline, window_hours=asked.window_hours)
+    if dry_run:
+        return _decided(goal, asked)
+    new = _new_paths(goal, asked)
+    if new:
+        goal = with_new_paths(goal, new)
     decided = _decided(goal, asked)
-    if decided.path is not None and not dry_run:
-        _together.store(project, _row_of(goal, decided))
+    if decided.path is None:
+        return decided
+    row = _row_of(goal, decided)
+    if new:
+        _keep_with_paths(project, goal, new, row)
+    else:
+        _together.store(project, row)
     return decided
 
 
-def _goal_with_candidates(project: Project, asked: Asked, *, dry_run: bool) -> GoalView:
-    window = asked.window_hours if asked.constraints else None
-    goal = look(project, asked.goal, pipeline=asked.pipeline, window_hours=window)
-    if window is None and goal.constraints:
-        window = asked.window_hours
-        goal = look(project, asked.goal, pipeline=asked.pipeline, window_hours=window)
+def _new_paths(goal: GoalView, asked: Asked) -> list[dict[str, Any]]:
+    """Of each candidate that the goal doesn't know. One of those can always be taken, so there will be a decision."""
     there = {path.model for path in goal.paths}
-    missing = [model for model in asked.models or () if model not in there]
-    if not missing or dry_run:
-        return goal
-    registry.register_models(project, asked.goal, missing)
-    return look(project, asked.goal, pipeline=asked.pipeline, window_hours=window)
+    return [registry.NewPath(model).row(goal.id) for model in asked.models or () if model not in there]
 
 
 def _decided(goal: GoalView, asked: Asked) -> Decided:
@@ -161,13 +174,20 @@ _NAMES = ", ".join(part.split()[0] for part in _COLUMNS.split(", "))
 KEEP_SQL = f"""
 INSERT INTO routing_decision (project_id, {_NAMES})
 SELECT %s, {_NAMES} FROM json_to_recordset(%s::json) AS given({_COLUMNS})
-ORDER BY trace_id ON CONFLICT DO NOTHING RETURNING trace_id, goal_id
+ORDER BY trace_id ON CONFLICT DO NOTHING
 """
 # One decision, as nearly all are: a plain row costs two thirds of one that is read out of JSON.
 KEEP_ONE_SQL = f"""
 INSERT INTO routing_decision (project_id, {_NAMES})
 VALUES (%(project)s, {", ".join(f"%({name})s" for name in _NAMES.split(", "))})
 """
+_KEEP_WITH_PATHS_SQL = f"WITH {MAKE_SQL} {KEEP_ONE_SQL}"
+
+
+def _keep_with_paths(
+    project: Project, goal: GoalView, paths: Sequence[Mapping[str, Any]], row: Mapping[str, Any]
+) -> None:
+    run(_KEEP_WITH_PATHS_SQL, {**making(project, paths, {goal.id: goal.name}), **row})
 
 
 def _row_of(goal: GoalView, decided: Decided) -> dict[str, Any]:
@@ -220,33 +240,50 @@ def record_decisions(project: Project, reported: Sequence[Reported]) -> list[boo
     """Records decisions made elsewhere; answers which could be, in their order. A trace's first decision stands.
 
     Traces of which something was said before their decision became known get it into their ledger, so that the
-    order of arrival doesn't matter."""
+    order of arrival doesn't matter. Twice is safe, and makes up for what a crash left out."""
     now = time.time()
     known = registry.known_paths(project, [one.path_id for one in reported])
     fit = [known.get(read("path", one.path_id)) == goal_id(project.id, one.goal[:NAME_LIMIT]) for one in reported]
     rows = [_reported_row(project, one, now) for one, fits in zip(reported, fit, strict=True) if fits]
-    kept = {(trace, goal) for trace, goal in run(KEEP_SQL, [project.id, orjson.dumps(rows).decode()])}
-    new = [
-        one
-        for one, fits in zip(reported, fit, strict=True)
-        if fits and (one.trace_id[:TRACE_LIMIT], goal_id(project.id, one.goal[:NAME_LIMIT])) in kept
-    ]
-    said = _said_before(project, new)
-    anchors = [
-        Observation(
-            one.goal,
-            Source.PROVIDER,
-            one.trace_id,
-            path_id=one.path_id,
-            pipeline_id=one.pipeline,
-            occurred_at=one.decided_at,
-            key=f"decision:{goal_id(project.id, one.goal[:NAME_LIMIT]).hex}:{one.trace_id}",
-        )
-        for one in new
-        if one.trace_id[:TRACE_LIMIT] in said
-    ]
-    record(project, anchors)
+    if rows:
+        with_retries(lambda: _store_reported(project, rows))
     return fit
+
+
+def _store_reported(project: Project, rows: Sequence[dict[str, Any]]) -> None:
+    """One transaction, which whoever says something of these traces waits for, or is waited for by: a report either
+    finds its decision or is found by it."""
+    with transaction.atomic(savepoint=False):
+        lock_traces(project, [row["trace_id"] for row in rows])
+        run(KEEP_SQL, [project.id, orjson.dumps(rows).decode()])
+        record(project, _anchors(project, rows))
+
+
+def _anchors(project: Project, rows: Sequence[Mapping[str, Any]]) -> list[Observation]:
+    """What tells the ledger of the decisions that stand for these traces, where something was said before them."""
+    standing = run(
+        """
+        SELECT goal.name, taken.goal_id, trace_id, path_id, taken.pipeline_id, extract(epoch FROM decided_at)::float8
+        FROM routing_decision AS taken JOIN routing_goal AS goal ON goal.id = taken.goal_id
+        WHERE taken.project_id = %s AND trace_id = ANY(%s) AND taken.goal_id = ANY(%s) AND EXISTS (
+            SELECT FROM routing_ledgerrow AS row
+            WHERE row.project_id = taken.project_id AND row.trace_id = taken.trace_id AND row.goal_id = taken.goal_id
+                AND row.decided_at IS NULL)
+        """,
+        [project.id, [row["trace_id"] for row in rows], [row["goal_id"] for row in rows]],
+    )
+    return [
+        Observation(
+            goal,
+            Source.PROVIDER,
+            trace,
+            path_id=shown("path", path),
+            pipeline_id=pipeline,
+            occurred_at=at,
+            key=f"decision:{key.hex}:{trace}",
+        )
+        for goal, key, trace, path, pipeline, at in standing
+    ]
 
 
 def _reported_row(project: Project, one: Reported, now: float) -> dict[str, Any]:
@@ -266,15 +303,6 @@ def _reported_row(project: Project, one: Reported, now: float) -> dict[str, Any]
         "is_reported": True,
         "decided_at": datetime.fromtimestamp(at, UTC),
     }
-
-
-def _said_before(project: Project, reported: Sequence[Reported]) -> set[str]:
-    traces = [one.trace_id[:TRACE_LIMIT] for one in reported]
-    rows = run(
-        "SELECT DISTINCT trace_id FROM routing_ledgerrow WHERE project_id = %s AND trace_id = ANY(%s)",
-        [project.id, traces],
-    )
-    return {trace for (trace,) in rows}
 
 
 def ensure_goal(project: Project, name: str) -> None:

@@ -295,7 +295,7 @@ SELECT
         FROM routing_path AS path WHERE path.project_id = %(project)s AND path.goal_id = ANY(%(goals)s::uuid[])
             AND (path.model = ANY(%(models)s::text[]) OR path.id = ANY(%(paths)s::uuid[]))),
     (SELECT json_agg(json_build_object('goal_id', taken.goal_id, 'trace_id', trace_id, 'path_id', path_id,
-            'model', path.model, 'at', extract(epoch FROM decided_at), 'pipeline_id', pipeline_id))
+            'model', path.model))
         FROM unnest(%(traces)s::text[]) AS named(trace) CROSS JOIN LATERAL (
             SELECT * FROM routing_decision WHERE project_id = %(project)s AND trace_id = named.trace OFFSET 0
         ) AS taken JOIN routing_path AS path ON path.id = taken.path_id),
@@ -304,7 +304,7 @@ SELECT
 
 
 def _look_up(project: Project, rows: Sequence[Mapping[str, Any]]) -> _Known:
-    """Takes the traces' locks, in order, and finds goals, the paths of named models, and decisions."""
+    """Takes the traces' locks, in order, and finds goals, the paths of named models, and what was decided."""
     traces = sorted({row["trace_id"] for row in rows})
     [(goals, paths, decisions, _)] = run(
         LOOK_SQL,
@@ -332,14 +332,11 @@ def _typed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _place(row: dict[str, Any], known: _Known) -> None:
-    """Gives a row its path, once and for all, and what the trace's decision says."""
+    """Gives a row that names its path that path, once and for all."""
     goal = row["goal_id"]
     if goal not in known.goals:
         known.new_goals[goal] = row["goal"]
     decision = known.decisions.get((goal, row["trace_id"]))
-    row["decided_at"] = decision["at"] if decision else None
-    row["decided_path_id"] = decision["path_id"] if decision else None
-    row["pipeline_id"] = row["pipeline_id"] or (decision["pipeline_id"] if decision else "")
     given = known.paths.get(row["given_path"])
     if given is not None and given["goal_id"] == goal:
         row["path_id"] = given["id"]
@@ -391,20 +388,21 @@ FROM json_to_recordset(%(goals)s::json) AS made(id uuid, name text)
 ORDER BY id ON CONFLICT DO NOTHING
 """
 # A goal that this very statement makes can't be joined to, and has no half-life yet.
-_MAKE_PATHS = f"""
-WITH goals AS ({_MAKE_GOALS})
+_MAKE_PATHS = """
 INSERT INTO routing_path (id, project_id, goal_id, model, tools, params, identity, risk_level, origin, status,
     disabled_by, failures, terms, half_life_s, landmark, created_at)
 SELECT made.id, %(project)s, made.goal_id, made.model, made.tools, made.params, made.identity, made.risk_level,
     made.origin, 'active', '', 0, 0, goal.half_life_hours * 3600,
     CASE WHEN goal.half_life_hours IS NOT NULL THEN extract(epoch FROM now()) END,
-    clock_timestamp() + made.place * interval '1 microsecond'
+    statement_timestamp() + made.place * interval '1 microsecond'
 FROM json_to_recordset(%(paths)s::json) AS made(
     place int, id uuid, goal_id uuid, model text, tools text[], params jsonb, identity text, risk_level text,
     origin text)
 LEFT JOIN routing_goal AS goal ON goal.id = made.goal_id
 ORDER BY made.id ON CONFLICT DO NOTHING RETURNING id
 """
+# For a statement that makes both on its way; `making` gives its parameters.
+MAKE_SQL = f"goals AS ({_MAKE_GOALS}), paths AS ({_MAKE_PATHS})"
 
 
 def make_goals(project: Project, names: Mapping[UUID, str]) -> None:
@@ -420,12 +418,19 @@ def make_paths(
 ) -> list[UUID]:
     """Makes those of the paths, and of the goals, that are not there yet, under their goals' terms; answers which
     paths those were. One statement."""
+    made = run(f"WITH {MAKE_SQL} SELECT id FROM paths", making(project, paths, goals))
+    return [path for (path,) in made]
+
+
+def making(
+    project: Project, paths: Sequence[Mapping[str, Any]], goals: Mapping[UUID, str] = MappingProxyType({})
+) -> dict[str, Any]:
     given = [{"place": place, **path} for place, path in enumerate(paths)]
-    params = {"project": project.id, "goals": _goals_json(goals), "paths": orjson.dumps(given).decode()}
-    return [path for (path,) in run(_MAKE_PATHS, params)]
+    return {"project": project.id, "goals": _goals_json(goals), "paths": orjson.dumps(given).decode()}
 
 
-LEDGER = {
+# What a row brings along.
+_GIVEN = {
     "goal_id": "uuid",
     "trace_id": "text",
     "path_id": "uuid",
@@ -441,14 +446,18 @@ LEDGER = {
     "raw_evidence": "text",
     "metadata": "jsonb",
     "occurred_at": "float8",
-    "decided_at": "float8",
-    "decided_path_id": "uuid",
     "pipeline_id": "text",
     "withdraws": "text",
     "at_random": "boolean",
 }
-_NAMES = ", ".join(LEDGER)
-_RECORD = ", ".join(f"{name} {kind}" for name, kind in LEDGER.items())
+# What it has of the trace's decision. Read where it is written: a decision that was recorded while the look-up
+# waited for the trace's lock is known here.
+_LEDGER = {name: f"given.{name}" for name in _GIVEN} | {
+    "pipeline_id": "coalesce(nullif(given.pipeline_id, ''), taken.pipeline_id, '')",
+    "decided_at": "extract(epoch FROM taken.decided_at)::float8",
+    "decided_path_id": "taken.path_id",
+}
+_RECORD = ", ".join(f"{name} {kind}" for name, kind in _GIVEN.items())
 
 # OFFSET leaves the planner no choice but the index of traces: while it doesn't know yet how many rows there are, it
 # would read all of a project's.
@@ -458,9 +467,13 @@ _OF_PAIRS = """SELECT found.* FROM pair CROSS JOIN LATERAL (
 APPEND_SQL = f"""
 WITH pair AS (SELECT * FROM json_to_recordset(%(pairs)s::json) AS given(goal_id uuid, trace_id text)),
 added AS (
-    INSERT INTO routing_ledgerrow (project_id, recorded_at, {_NAMES})
-    SELECT %(project)s, now(), {_NAMES} FROM json_to_recordset(%(rows)s::json) AS given({_RECORD})
-    ORDER BY key ON CONFLICT (project_id, key) DO NOTHING RETURNING {WORD}
+    INSERT INTO routing_ledgerrow (project_id, recorded_at, {", ".join(_LEDGER)})
+    SELECT %(project)s, now(), {", ".join(_LEDGER.values())}
+    FROM json_to_recordset(%(rows)s::json) AS given({_RECORD}) LEFT JOIN LATERAL (
+        SELECT * FROM routing_decision
+        WHERE project_id = %(project)s AND trace_id = given.trace_id AND goal_id = given.goal_id OFFSET 0
+    ) AS taken ON true
+    ORDER BY given.key ON CONFLICT (project_id, key) DO NOTHING RETURNING {WORD}
 ), outcome AS (
     SELECT {OUTCOME_COLUMNS} FROM ({_OF_PAIRS.format("routing_outcome")}) AS outcome
 )
@@ -470,8 +483,10 @@ SELECT
         SELECT {WORD} FROM ({_OF_PAIRS.format("routing_ledgerrow")}) AS row
     ) AS word),
     (SELECT json_agg(outcome) FROM outcome),
-    (SELECT json_agg(json_build_array(id, model, {TERMS})) FROM routing_path
-        WHERE id = ANY(%(paths)s::uuid[]) OR id IN (SELECT path_id FROM outcome)),
+    (SELECT json_agg(json_build_array(path.id, model, {TERMS})) FROM (
+            SELECT unnest(%(paths)s::uuid[]) AS id UNION SELECT path_id FROM outcome
+            UNION SELECT decided_path_id FROM added
+        ) AS concerned CROSS JOIN LATERAL (SELECT * FROM routing_path WHERE id = concerned.id OFFSET 0) AS path),
     (SELECT json_agg(json_build_array(trace_id, model, cost_usd, latency_ms))
         FROM (SELECT DISTINCT trace_id AS trace FROM pair) AS named CROSS JOIN LATERAL (
             SELECT * FROM routing_eventspan WHERE project_id = %(project)s AND trace_id = named.trace OFFSET 0
@@ -480,15 +495,14 @@ SELECT
 
 
 def _append(project: Project, rows: Sequence[Mapping[str, Any]], pairs: Sequence[Pair]) -> Ledger:
-    paths = {row["path_id"] for row in rows} | {row["decided_path_id"] for row in rows}
-    given = [{name: row[name] for name in LEDGER} for row in rows]
+    given = [{name: row[name] for name in _GIVEN} for row in rows]
     [answer] = run(
         APPEND_SQL,
         {
             "project": project.id,
             "pairs": _pairs_json(pairs),
             "rows": orjson.dumps(given).decode(),
-            "paths": sorted(path for path in paths if path),
+            "paths": sorted({row["path_id"] for row in rows if row["path_id"]}),
         },
         keep_plan=True,
     )

@@ -1,7 +1,7 @@
 """Paths and goals: registered, disabled, configured. Each change of a path's standing is a row with its reason."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -74,12 +74,6 @@ def _enable(path: Path, actor: Actor, reason: str) -> None:
     path.disabled_by = ""
     path.save(update_fields=["status", "disabled_by"])
     note_change(path, "enable", reason, actor)
-
-
-def register_models(project: Project, goal_name: str, models: Iterable[str]) -> None:
-    """The plain paths of models that no path of the goal has."""
-    goal = goal_id(project.id, goal_name)
-    make_paths(project, [NewPath(model).row(goal) for model in models], {goal: goal_name})
 
 
 def find_path(project: Project, shown_id: str) -> Path:

@@ -294,7 +294,7 @@ def _lone(rates: Sequence[float | None]) -> list[tuple[int, float]]:
 
 
 def _rate(insight: Mapping[str, Any]) -> Mean | None:
-    if insight["interval"] is None:
+    if insight["success_rate"] is None:
         return None
     low, high = insight["interval"]
     return Mean(insight["sample_count"], insight["success_rate"], low, high)

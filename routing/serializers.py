@@ -301,6 +301,9 @@ class ScoreQuantiles(s.Serializer[Any]):
     p95 = s.FloatField()
 
 
+_INTERVAL = "Of the success rate, 90 %; of the mean score where no outcome states a success."
+
+
 class PathInsight(s.Serializer[Any]):
     path_id = s.CharField()
     model_id = s.CharField()
@@ -311,7 +314,7 @@ class PathInsight(s.Serializer[Any]):
     origin = Choice(Origin.choices)
     sample_count = s.IntegerField()
     success_rate = s.FloatField(allow_null=True)
-    interval = s.ListField(child=s.FloatField(), allow_null=True, help_text="Of the success rate, 90 %.")
+    interval = s.ListField(child=s.FloatField(), allow_null=True, help_text=_INTERVAL)
     mean_score = s.FloatField(allow_null=True)
     current_mean = s.FloatField(allow_null=True, help_text="What choosing goes by: this regime's, decayed.")
     score_quantiles = ScoreQuantiles(allow_null=True)
@@ -332,9 +335,9 @@ class ParamValue(s.Serializer[Any]):
 
 class ParamSensitivity(s.Serializer[Any]):
     param = s.CharField()
-    values = ParamValue(many=True, help_text="The best first.")
+    values = ParamValue(many=True, help_text="The best first, of paths that are alike but for the parameter.")
     effect = s.FloatField(help_text="The best value's mean less the worst one's.")
-    confidence = s.FloatField(help_text="That the best is better than the worst.")
+    confidence = s.FloatField(help_text="That values all alike would not lie so far apart.")
 
 
 class ActionableSignal(s.Serializer[Any]):
@@ -350,7 +353,7 @@ class GoalInsight(s.Serializer[Any]):
     status = Choice([status.value for status in Status])
     sample_count = s.IntegerField()
     success_rate = s.FloatField(allow_null=True)
-    interval = s.ListField(child=s.FloatField(), allow_null=True, help_text="Of the success rate, 90 %.")
+    interval = s.ListField(child=s.FloatField(), allow_null=True, help_text=_INTERVAL)
     mean_score = s.FloatField(allow_null=True)
     trend = Choice(TRENDS)
     top_failure_modes = FailureMode(many=True)

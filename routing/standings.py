@@ -109,12 +109,11 @@ _STATE = (
     "{0}.tries"
 )
 _SUMS = ", ".join(f"sum(bucket.counts[{place}])" for place in range(1, len(POINTS) + 1))
-_WINDOW = "seen.samples, seen.successes, seen.rated, seen.counts, seen.cost_usd, seen.costs, seen.latencies"
 _WINDOW_JOIN = f"""
 LEFT JOIN LATERAL (
     SELECT sum(samples)::bigint AS samples, sum(successes) AS successes, sum(rated) AS rated,
-        ARRAY[{_SUMS}]::text AS counts, sum(cost_usd) AS cost_usd, sum(costs)::bigint AS costs,
-        '[' || string_agg(latencies::text, ',') FILTER (WHERE latencies <> '{{}}') || ']' AS latencies
+        ARRAY[{_SUMS}] AS counts, sum(cost_usd) AS cost_usd, sum(costs)::bigint AS costs,
+        json_agg(latencies) FILTER (WHERE latencies <> '{{}}') AS latencies
     FROM routing_pathbucket AS bucket
     WHERE bucket.project_id = %(project)s AND bucket.goal_id = path.goal_id AND bucket.pipeline_id = %(pipeline)s
         AND bucket.path_id = path.id AND bucket.start >= %(from)s
@@ -136,28 +135,33 @@ _OWN = _STATE_OF.format("%(pipeline)s", "own", "%(pipeline)s <> ''")
 _GOAL_COLUMNS = f"goal.name, {_GOAL}, goal.mode, goal.pinned_path_id, goal.constraints::text"
 _WHOLE_COLUMNS = f"{_PATH_COLUMNS}, {_STATE.format('whole')}"
 _COLUMNS = f"{_WHOLE_COLUMNS}, {_STATE.format('own')}"
-LOOK_WINDOW_SQL = f"""
-SELECT {_GOAL_COLUMNS}, {_COLUMNS}, {_WINDOW}
-FROM {_GOALS}
-LEFT JOIN routing_path AS path ON path.project_id = %(project)s AND path.goal_id = goal.id
-{_WHOLE} {_OWN} {_WINDOW_JOIN}
-ORDER BY path.created_at, path.id
-"""
 
 
-def _look_sql(columns: str, states: str) -> str:
-    """Without a window: the goal, and its paths, each as one JSON text. Forty columns cost more to tell of than
-    to read; and a view that was made of the same texts is at hand already."""
+def _look_sql(columns: str, states: str, window: str = "") -> str:
+    """The goal, and its paths, each as one JSON text. Forty columns cost more to tell of than to read; and a view that
+    was made of the same texts is at hand already."""
     return f"""
     SELECT (SELECT json_build_array({_GOAL_COLUMNS})::text FROM {_GOALS}), (
         SELECT json_agg(json_build_array({columns}) ORDER BY path.created_at, path.id)::text
         FROM routing_path AS path {states}
         WHERE path.project_id = %(project)s AND path.goal_id = %(goal)s
-    )
+    ) {window}
     """
 
 
+# Each path's figures of the window, in the same order: where they are asked for, or the goal's constraints need them.
+_FIGURES = f"""
+, (
+    SELECT json_agg(json_build_array(seen.samples, seen.successes, seen.rated, seen.counts, seen.cost_usd, seen.costs,
+        seen.latencies) ORDER BY path.created_at, path.id)::text
+    FROM routing_path AS path {_WINDOW_JOIN}
+    WHERE path.project_id = %(project)s AND path.goal_id = %(goal)s
+        AND (%(always)s OR (SELECT constraints <> '{{}}' FROM routing_goal WHERE id = %(goal)s))
+)
+"""
 LOOK_SQL, LOOK_PIPELINE_SQL = _look_sql(_WHOLE_COLUMNS, _WHOLE), _look_sql(_COLUMNS, _WHOLE + _OWN)
+LOOK_WINDOW_SQL = _look_sql(_WHOLE_COLUMNS, _WHOLE, _FIGURES)
+LOOK_WINDOW_PIPELINE_SQL = _look_sql(_COLUMNS, _WHOLE + _OWN, _FIGURES)
 _LOOK_ALL_SQL = f"""
 SELECT path.goal_id, {_COLUMNS}
 FROM routing_path AS path
@@ -172,8 +176,11 @@ def window_start(hours: float, now: float) -> int:
     return math.floor((now - hours * HOUR) / HOUR)
 
 
-def look(project: Project, name: str, *, pipeline: str = "", window_hours: float | None = None) -> GoalView:
-    """A goal with its paths. One query; figures of a window come along where one is asked for."""
+def look(
+    project: Project, name: str, *, pipeline: str = "", window_hours: float | None = None, at_need: bool = False
+) -> GoalView:
+    """A goal with its paths. One query; figures of a window come along where one is asked for, and where that is only
+    `at_need`, if the goal's own constraints are judged by them."""
     now = time.time()
     key = goal_id(project.id, name)
     params: dict[str, Any] = {
@@ -182,11 +189,34 @@ def look(project: Project, name: str, *, pipeline: str = "", window_hours: float
         "fallback": goal_id(project.id, "*"),
         "pipeline": pipeline,
     }
-    if window_hours is not None:
-        rows = run(LOOK_WINDOW_SQL, {**params, "from": window_start(window_hours, now)}, keep_plan=True)
-        of_paths = [row[_FIRST:] for row in rows if row[_FIRST] is not None]
-        return _goal_view(key, name, pipeline, rows[0][:_FIRST], of_paths, now)
-    [texts] = run(LOOK_PIPELINE_SQL if pipeline else LOOK_SQL, params, keep_plan=True)
+    if window_hours is None:
+        [texts] = run(LOOK_PIPELINE_SQL if pipeline else LOOK_SQL, params, keep_plan=True)
+        return _kept_view(key, name, pipeline, texts, now)
+    sql = LOOK_WINDOW_PIPELINE_SQL if pipeline else LOOK_WINDOW_SQL
+    asked = {**params, "from": window_start(window_hours, now), "always": not at_need}
+    [(goal, paths, figures)] = run(sql, asked, keep_plan=True)
+    view = _kept_view(key, name, pipeline, (goal, paths), now)
+    if figures is None:
+        return view
+    seen = zip(view.paths, orjson.loads(figures), strict=True)
+    return replace(view, paths=tuple(_with_figures(path, of_path) for path, of_path in seen))
+
+
+def look_to_choose(project: Project, name: str, *, pipeline: str, window_hours: float) -> GoalView:
+    """A goal as a decision sees it that brings no constraints: with figures where the goal's own are judged by them.
+
+    One query. What was kept tells whether to ask for figures, which even unread make the statement slower by a tenth;
+    so the first look after a goal got its first constraints takes two, once in each process.
+    """
+    kept = _goals.get((goal_id(project.id, name), pipeline))
+    if kept is not None and not kept[1].constraints:
+        view = look(project, name, pipeline=pipeline)
+        if not view.constraints:
+            return view
+    return look(project, name, pipeline=pipeline, window_hours=window_hours, at_need=True)
+
+
+def _kept_view(key: UUID, name: str, pipeline: str, texts: tuple[Any, ...], now: float) -> GoalView:
     kept = _goals.get((key, pipeline))
     if kept is not None and kept[0] == texts:
         return kept[1]
@@ -197,6 +227,16 @@ def look(project: Project, name: str, *, pipeline: str = "", window_hours: float
     if not any(row[_HALF_LIFE] for row in paths):
         _goals.keep((key, pipeline), (texts, view))
     return view
+
+
+def with_new_paths(goal: GoalView, rows: Sequence[Mapping[str, Any]]) -> GoalView:
+    """As the goal will be once these paths are made: of models that it knows nothing of."""
+    nothing = ("active", None, 0, 0, None, None, None, None)
+    new = [
+        _Read((row["id"], row["model"], row["tools"], "{}", row["risk_level"], row["origin"], *nothing), _State())
+        for row in rows
+    ]
+    return replace(goal, exists=True, paths=(*goal.paths, *_views(new)))
 
 
 def _typed(row: list[Any]) -> list[Any]:
@@ -241,27 +281,19 @@ class _State:
 class _Read:
     columns: tuple[Any, ...]
     whole: _State
-    own: _State | None
-    figures: Figures | None = None
-    successes: float = 0.0
-    rated: float = 0.0
+    own: _State | None = None
 
 
 _PATH, _STATE_SIZE = 14, 7
 _ID, _SHAKEN_BY, _HALF_LIFE = 0, 11, 12
 _PINNED = 2 + len(CONFIG)
-# Where a row's path begins, after the goal's name, its settings, its mode, pin and constraints.
-_FIRST = 4 + len(CONFIG)
 
 
 def _read(row: Sequence[Any], pipeline: str, now: float) -> _Read:
     path = tuple(row[:_PATH])
     whole = _state(path, "", row[_PATH : _PATH + _STATE_SIZE], now)
     own = _state(path, pipeline, row[_PATH + _STATE_SIZE : _PATH + 2 * _STATE_SIZE], now) if pipeline else None
-    seen = row[_PATH + 2 * _STATE_SIZE :]
-    if not seen:
-        return _Read(path, whole, own)
-    return _Read(path, whole, own, _window_figures(seen), seen[1] or 0.0, seen[2] or 0.0)
+    return _Read(path, whole, own)
 
 
 class _Recent(OrderedDict[Any, Kept]):
@@ -301,20 +333,24 @@ def _histogram(text: str) -> Histogram:
     return Histogram(tuple(max(0.0, float(part)) for part in text[1:-1].split(",")))
 
 
-def _window_figures(seen: Sequence[Any]) -> Figures | None:
-    samples, _, _, counts, cost, costs, latencies = seen
+def _with_figures(path: PathView, seen: Sequence[Any]) -> PathView:
+    """With what the window's buckets hold, be it nothing: what came before it is no part of its figures."""
+    samples, successes, rated, counts, cost, costs, latencies = seen
     if samples is None:
-        return None
-    values = _histogram(counts)
-    times = sketch.summed(orjson.loads(latencies) if latencies else [])
-    return Figures(
+        return replace(path, contender=replace(path.contender, figures=Figures()))
+    values = Histogram(tuple(max(0.0, float(count)) for count in counts))
+    times = sketch.summed(latencies or [])
+    figures = Figures(
         samples=samples,
         mean_value=values.mean if values.weight > 0 else None,
         mean_cost_usd=cost / costs if costs else None,
         cost_samples=costs or 0,
         p95_latency_ms=times.p95,
         latency_samples=times.weight,
+        risk_score=risk_score(path.contender.posterior),
     )
+    contender = replace(path.contender, figures=figures)
+    return replace(path, contender=contender, successes=float(successes), rated=float(rated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,14 +385,11 @@ def _view(one: _Read, neighbours: _Neighbours) -> PathView:
     path, model, tools, params, risk_level, origin, status, probe_at, failures, terms, *_ = one.columns
     state = one.whole if one.own is None else one.own
     posterior = _posterior(one, neighbours)
-    figures = one.figures or Figures(samples=state.samples)
-    if one.figures is not None:
-        figures = replace(figures, risk_score=risk_score(posterior))
     contender = Contender(
         path_id=path.hex,
         model_id=model,
         posterior=posterior,
-        figures=figures,
+        figures=Figures(samples=state.samples),
         standing=Standing(status),
         tried_at=one.whole.tries[0] if one.whole.tries else None,
         probe_at=probe_at,
@@ -372,10 +405,8 @@ def _view(one: _Read, neighbours: _Neighbours) -> PathView:
         state.own,
         (one.whole.version, state.version, terms, neighbours.version(one)),
         state.samples,
-        one.successes,
-        one.rated,
-        failures,
-        state.tries[-1] if state.tries else None,
+        failures=failures,
+        latest_at=state.tries[-1] if state.tries else None,
     )
 
 

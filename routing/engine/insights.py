@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from statistics import NormalDist
 from typing import Any
 
 from routing.engine.choice import ENOUGH_OBSERVATIONS, Standing, probabilities_best
 from routing.engine.histogram import EMPTY, Histogram, merged
-from routing.engine.identity import canonical
+from routing.engine.identity import canonical, path_identity
 from routing.engine.posterior import Posterior, believe, probability_higher
 from routing.engine.sketch import Sketch
 from routing.engine.trend import Direction, Trend, trend
@@ -149,8 +150,10 @@ def _best_shares(paths: Sequence[PathReport]) -> list[float]:
 
 
 def interval_of(window: Window) -> list[float] | None:
-    """The 90 % interval of the success rate, [low, high]."""
-    return list(window.belief.interval(0.9)) if window.rated > 0 else None
+    """The 90 % interval of the success rate, [low, high]; of the mean score where no outcome states a success."""
+    if window.rated <= 0 and window.values.weight <= 0:
+        return None
+    return list((window.belief if window.rated > 0 else believe(window.values)).interval(0.9))
 
 
 def score_quantiles(values: Histogram) -> dict[str, float] | None:
@@ -167,43 +170,96 @@ def failure_modes(failures: Mapping[str, float], limit: int = 5) -> list[dict[st
 
 
 def status_of(window: Window, moved: Trend) -> Status:
-    """By where the success rate most probably lies; a goal that gets worse is never healthy."""
-    if window.rated < ENOUGH_OBSERVATIONS:
+    """By where the success rate most probably lies, or the mean score where few outcomes state a success; a goal that
+    gets worse is never healthy."""
+    if max(window.rated, window.values.weight) < ENOUGH_OBSERVATIONS:
         return Status.INSUFFICIENT_DATA
-    rate = window.belief.mean
-    if rate < DEGRADED_FROM:
+    level = (window.belief if window.rated >= ENOUGH_OBSERVATIONS else believe(window.values)).mean
+    if level < DEGRADED_FROM:
         return Status.FAILING
     getting_worse = moved.direction is Direction.DEGRADING
-    return Status.DEGRADED if rate < HEALTHY_FROM or getting_worse else Status.HEALTHY
+    return Status.DEGRADED if level < HEALTHY_FROM or getting_worse else Status.HEALTHY
 
 
-def param_sensitivity(paths: Iterable[PathReport]) -> list[dict[str, Any]]:
-    """For each parameter that took several values: what each value gave, and how sure it is that the best
-    of them is better than the worst. Averages over whatever else differs between the paths."""
-    groups: dict[str, dict[str, tuple[object, list[PathReport]]]] = {}
+def param_sensitivity(paths: Sequence[PathReport]) -> list[dict[str, Any]]:
+    """For each parameter that took several values in paths that are alike but for it: what each value gave, and how
+    sure it is that the best of them is better than the worst."""
+    names = sorted({name for path in paths for name in path.params})
+    return [_sensitivity(name, families) for name in names if (families := _families(name, paths))]
+
+
+Family = dict[str, PathReport]
+
+
+def _families(name: str, paths: Iterable[PathReport]) -> list[Family]:
+    """The paths that differ in this parameter alone, by its value; of those with outcomes enough."""
+    found: dict[str, Family] = {}
     for path in paths:
-        for name, value in path.params.items():
-            groups.setdefault(name, {}).setdefault(canonical(value), (value, []))[1].append(path)
-    found = [_sensitivity(name, list(values.values())) for name, values in sorted(groups.items())]
-    return [one for one in found if one is not None]
+        if name in path.params and path.window.values.weight >= ENOUGH_OBSERVATIONS:
+            rest = {other: value for other, value in path.params.items() if other != name}
+            family = found.setdefault(path_identity(path.model_id, path.tools, rest), {})
+            family[canonical(path.params[name])] = path
+    return [family for family in found.values() if len(family) > 1]
 
 
-def _sensitivity(name: str, groups: Sequence[tuple[object, list[PathReport]]]) -> dict[str, Any] | None:
-    measured = [(value, paths, merged(p.window.values for p in paths)) for value, paths in groups]
-    measured = [one for one in measured if one[2].weight >= ENOUGH_OBSERVATIONS]
-    if len(measured) < 2:
-        return None
-    measured.sort(key=lambda one: (-one[2].mean, canonical(one[0])))
-    best, worst = measured[0][2], measured[-1][2]
+def _sensitivity(name: str, families: Sequence[Family]) -> dict[str, Any]:
+    """Compared are the values of the family with the most outcomes, over it and all that have these values too: each
+    value's mean over the same mix of families, so that none gains by the company that it was tried in."""
+    sizes = [sum(path.window.values.weight for path in family.values()) for family in families]
+    values = families[sizes.index(max(sizes))].keys()
+    mix = [(family, size) for family, size in zip(families, sizes, strict=True) if values <= family.keys()]
+    total = sum(size for _, size in mix)
+    parts = [(family, size / total, _spread(family.values())) for family, size in mix]
+    measured = [
+        _measured_value(name, [(family[value], share, spread) for family, share, spread in parts]) for value in values
+    ]
+    measured.sort(key=lambda one: (-one.mean, canonical(one.value)))
+    best, worst = measured[0], measured[-1]
     return {
         "param": name,
-        "values": [
-            {"value": value, "sample_count": sum(p.window.samples for p in group), "mean": values.mean}
-            for value, group, values in measured
-        ],
+        "values": [{"value": one.value, "sample_count": one.samples, "mean": one.mean} for one in measured],
         "effect": best.mean - worst.mean,
-        "confidence": probability_higher(believe(best), believe(worst)),
+        "confidence": _sure_of_extremes(best, worst, len(measured)),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    value: object
+    samples: int
+    mean: float
+    believed: float
+    deviation: float
+
+
+def _spread(paths: Iterable[PathReport]) -> float:
+    """The variance of one outcome, were all the family's alike: by their own, those that came out best and worst by
+    chance would seem the surest."""
+    values = merged(path.window.values for path in paths)
+    return believe(values).deviation ** 2 * (values.weight + 2)
+
+
+def _measured_value(name: str, paths: Sequence[tuple[PathReport, float, float]]) -> _Measured:
+    seen = [(path.window.values, share, spread) for path, share, spread in paths]
+    return _Measured(
+        paths[0][0].params[name],
+        sum(path.window.samples for path, _, _ in paths),
+        math.fsum(values.mean * share for values, share, _ in seen),
+        math.fsum(believe(values).mean * share for values, share, _ in seen),
+        math.hypot(*(share * math.sqrt(spread / (values.weight + 2)) for values, share, spread in seen)),
+    )
+
+
+def _sure_of_extremes(best: _Measured, worst: _Measured, count: int) -> float:
+    """How seldom so many values that are all alike would lie as far apart by chance: of many, some two always do.
+    By the studentized range (Tukey and Kramer)."""
+    apart = max(0.0, best.believed - worst.believed) / math.hypot(best.deviation, worst.deviation) * math.sqrt(2)
+    steps = [place / 10 for place in range(-80, 81)]
+    within = (_NORMAL.pdf(top) * (_NORMAL.cdf(top) - _NORMAL.cdf(top - apart)) ** (count - 1) for top in steps)
+    return min(1.0, count * math.fsum(within) / 10)
+
+
+_NORMAL = NormalDist()
 
 
 Signal = dict[str, Any]
@@ -233,8 +289,8 @@ def actionable_signals(
         *_unsure(report.paths, best),
     ]
     if status is Status.HEALTHY and not any(s["severity"] == "high" for s in signals):
-        rate = report.window.success_rate
-        signals.append(_signal("goal_healthy", "info", "The goal does well.", success_rate=rate))
+        figures = {"success_rate": report.window.success_rate, "mean_score": _mean_or_none(report.window.values)}
+        signals.append(_signal("goal_healthy", "info", "The goal does well.", **figures))
     return sorted(signals, key=lambda signal: _SEVERITIES.index(signal["severity"]))
 
 
@@ -311,7 +367,7 @@ def _sensitive(sensitivity: Sequence[Mapping[str, Any]]) -> list[Signal]:
             "param_sensitivity_detected",
             "low",
             f"{one['param']}: {one['values'][0]['value']} does {one['effect']:.2f} better than "
-            f"{one['values'][-1]['value']}.",
+            f"{one['values'][-1]['value']}, all else alike.",
             **one,
         )
         for one in sensitivity

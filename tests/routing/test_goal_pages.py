@@ -16,8 +16,9 @@ from agentloop.ids import shown
 from agentloop.models import AuditEntry, Project
 from agentloop.tenancy import add_member
 from routing import figures, plots
-from routing.advice import state_snapshot
+from routing.advice import insights, policy, state_snapshot
 from routing.decisions import Asked, decide
+from routing.engine.choice import Constraints
 from routing.engine.evidence import Source
 from routing.evidence import Observation, record, withdraw
 from routing.models import Goal, Path, PathChange, PathStatus, goal_id
@@ -155,6 +156,23 @@ def test_a_goal_is_found_by_its_name(owner: Client, project: Project) -> None:
     assert "<b>letters" not in answer.text
     assert owner.get("/p/alice/goals/", {"goal": "no such"}, follow=True).status_code == 404
     assert owner.get("/p/alice/goals/goal_nonsense/").status_code == 404
+
+
+def test_scores_alone_give_pages_insights_and_policy_the_same(owner: Client, project: Project) -> None:
+    rows = [Observation("book", Source.PROVIDER, f"t{place}", model="m", score=0.1) for place in range(20)]
+    record(project, rows)
+    [insight] = insights(project, goal_name="book")["goals"]
+    assert (insight["status"], insight["success_rate"]) == ("failing", None)
+    found = figures_of(project).insight
+    same = ("status", "success_rate", "mean_score", "interval", "sample_count")
+    assert [found[name] for name in same] == [insight[name] for name in same]
+    advised = policy(project, "book", constraints=Constraints())
+    assert (advised["recommended_model"], advised["outcome_success_rate"]) == ("m", None)
+    assert advised["outcome_sample_count"] == insight["sample_count"]
+    [line] = figures.goals_of(project, 168, figures.Wanted(status="failing")).lines
+    assert line.insight["interval"] == insight["interval"]
+    assert re.search(r"10%</strong> <span class=\"under\">mean score, \d+% to \d+%", owner.get("/p/alice/goals/").text)
+    assert re.search(r"Mean score</dt><dd><span class=\"fact\">10%", owner.get(address(project)).text)
 
 
 def test_figures_are_those_of_the_evidence(project: Project) -> None:

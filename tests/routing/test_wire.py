@@ -1,13 +1,18 @@
 """Every row of the wire table: works, stranger, missing scope, bad input, twice is safe."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from routing.engine.categories import FAILURE_CATEGORIES
+from routing.engine.evidence import Source
+from routing.evidence import Observation, record
 from routing.models import Decision, EventSpan, LedgerRow, Outcome, Path, PathState
+from routing.paths import NewPath
+from routing.standings import look, with_new_paths
 
 DECIDE = "/api/v1/routing/decide"
 PATHS = "/api/v1/routing/paths"
@@ -76,6 +81,28 @@ def test_decide_answers_for_candidates_nobody_registered(api: Any) -> None:
     assert "cached" not in decided
     assert Decision.objects.get().trace_id == decided["trace_id"]
     assert {path["model_id"] for path in api.get(PATHS + "?goal=book")["paths"]} == {"a/1", "b"}
+
+
+@pytest.mark.parametrize("pipeline", ["", "p"])
+def test_a_candidate_that_is_new_is_seen_as_it_will_be_once_it_is_registered(api: Any, pipeline: str) -> None:
+    api.post(REPORT, {"goal": "book", "model_id": "old", "success": True, "pipeline_id": "p"})
+    before = look(api.project, "book", pipeline=pipeline)
+    expected = with_new_paths(before, [NewPath(model).row(before.id) for model in ("new", "newer")])
+    for risk in ("high", "low"):
+        body = {"goal": "book", "candidate_model_ids": ["new", "newer"], "task_risk_level": risk}
+        assert api.post(DECIDE, {**body, "pipeline_id": pipeline})["alternatives_considered"] == 2
+    assert look(api.project, "book", pipeline=pipeline) == expected
+    assert [path.model for path in expected.paths] == ["old", "new", "newer"]
+
+
+def test_a_new_candidate_may_be_tried_under_the_goals_constraints(api: Any) -> None:
+    for place in range(8):
+        api.post(REPORT, {"goal": "book", "model_id": "bad", "trace_id": f"t{place}", "success": False})
+    api.post("/api/v1/routing/goals", {"goal": "book", "constraints": {"min_quality": 0.9}})
+    assert api.post(DECIDE, {"goal": "book"})["blocked_by"] == "min_quality"
+    answer = api.post(DECIDE, {"goal": "book", "candidate_model_ids": ["bad", "new"]})
+    assert answer["model_id"] == "new"
+    assert Decision.objects.get(trace_id=answer["trace_id"]).path.model == "new"
 
 
 def test_decide_without_any_path_says_so(api: Any) -> None:
@@ -319,6 +346,28 @@ def test_policy_recommends_what_meets_the_constraints(api: Any) -> None:
     assert none["recommended_model"] is None
     assert "max_cost_usd" in none["reasoning"]
     assert api.post(RECOMMEND, {"task_type": "g", "optimize_for": "quality"})["recommendation"]["model"] == "good"
+
+
+def test_what_happened_before_the_window_is_no_ground_for_a_policy(api: Any) -> None:
+    """Neither all of a path's outcomes nor, beside one of today, those of the weeks before."""
+    long_ago = time.time() - 20 * 86400
+    record(api.project, [_went_well(f"t{place}", long_ago) for place in range(50)])
+    for fresh in (0, 1):
+        for window in (24, 168):
+            policy = api.post(POLICY, {"goal": "book", "window_hours": window})
+            assert (policy["recommended_model"], policy["outcome_sample_count"]) == (None, 0)
+            assert policy["blocked_by"] == "samples"
+            advised = api.post(RECOMMEND, {"task_type": "book", "window_hours": window})
+            assert (advised["recommendation"], advised["stats"]["outcome_sample_count"]) == (None, 0)
+        [path] = api.get(STATE)["paths"]
+        assert (path["figures"]["samples"], path["sample_count"]) == (fresh, 50 + fresh)
+        whole = api.post(POLICY, {"goal": "book", "window_hours": 24 * 30})
+        assert (whole["recommended_model"], whole["outcome_sample_count"]) == ("gpt-4o", 50 + fresh)
+        record(api.project, [_went_well("today", time.time())])
+
+
+def _went_well(trace: str, at: float) -> Observation:
+    return Observation("book", Source.PROVIDER, trace, model="gpt-4o", success=True, occurred_at=at)
 
 
 def test_recommend_takes_the_task_for_the_goal_and_needs_one_of_them(api: Any) -> None:

@@ -1,5 +1,7 @@
 import json
+import math
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from routing.engine.insights import (
     Window,
     cross_goal_summary,
     goal_insight,
+    param_sensitivity,
     score_quantiles,
 )
 from routing.engine.sketch import Sketch, bucket_of, merged, sketch
@@ -80,6 +83,46 @@ def test_the_status_of_a_goal(counts, status):
     assert goal(path("a", *counts))["status"] == status
 
 
+def scores(value, count):
+    """Outcomes that state no success."""
+    values = Histogram(tuple(float(count) if place == round(10 * value) else 0.0 for place in range(11)))
+    return Window(count, 0.0, 0.0, values)
+
+
+@pytest.mark.parametrize(
+    ("whole", "status"),
+    [
+        (scores(0.1, 500), "failing"),
+        (scores(0.6, 500), "degraded"),
+        (scores(0.9, 500), "healthy"),
+        (scores(0.9, 4), "insufficient_data"),
+        (replace(scores(0.1, 500), successes=4.0, rated=4.0), "failing"),
+        (replace(scores(0.1, 500), successes=400.0, rated=400.0), "healthy"),
+    ],
+)
+def test_a_goal_whose_outcomes_have_scores_alone_has_a_status(whole, status):
+    assert goal(path("a", 0, 0), whole=whole)["status"] == status
+
+
+def test_scores_alone_have_an_interval_and_signals():
+    good, bad = (path(name, 0, 0, window=scores(value, 200)) for name, value in (("a", 0.9), ("b", 0.2)))
+    insight = goal(good, bad, whole=scores(0.9, 400))
+    assert insight["success_rate"] is None
+    low, high = insight["interval"]
+    assert low < insight["mean_score"] < high
+    assert insight["paths"][1]["interval"][1] < 0.3
+    assert signals(insight) >= {"path_underperforming", "goal_healthy"}
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_ones_and_zeros_say_the_same_as_successes_and_failures(successes, failures):
+    rated = window(successes, failures)
+    scored = replace(rated, successes=0.0, rated=0.0)
+    ours, theirs = goal(path("a", 0, 0), whole=scored), goal(path("a", 0, 0), whole=rated)
+    assert (ours["status"], ours["mean_score"]) == (theirs["status"], theirs["mean_score"])
+    assert ours["interval"] == theirs["interval"]
+
+
 def test_a_goal_that_gets_worse_is_not_healthy():
     insight = goal(path("a", 900, 100), recent=coins(80, 20), earlier=coins(820, 80))
     assert (insight["trend"], insight["status"]) == ("degrading", "degraded")
@@ -113,8 +156,13 @@ def test_no_path_stands_out():
     assert "low_confidence" not in signals(goal(path("a", 90, 10), path("b", 10, 90)))
 
 
+def at(model, successes, failures, **params):
+    """A path of a model, known by its parameters."""
+    return path(f"{model}{params}", successes, failures, model_id=model, params=params)
+
+
 def test_sensitivity_to_a_parameter():
-    insight = goal(path("a", 90, 10, params={"t": 0}), path("b", 50, 50, params={"t": 1.0}))
+    insight = goal(at("a", 90, 10, t=0), at("a", 50, 50, t=1.0))
     (one,) = insight["param_sensitivity"]
     assert [(v["value"], v["sample_count"], v["mean"]) for v in one["values"]] == [
         (0, 100, 0.9),
@@ -123,6 +171,50 @@ def test_sensitivity_to_a_parameter():
     assert one["effect"] == pytest.approx(0.4)
     assert one["confidence"] > 0.99
     assert "param_sensitivity_detected" in signals(insight)
+
+
+def test_what_a_model_does_is_not_put_down_to_its_parameter():
+    insight = goal(at("good", 95, 5, t=0.2), at("bad", 50, 50, t=0.8))
+    assert insight["param_sensitivity"] == []
+    assert "param_sensitivity_detected" not in signals(insight)
+    tools = goal(at("a", 95, 5, t=0.2), replace(at("a", 50, 50, t=0.8), tools=("search", "browse")))
+    assert tools["param_sensitivity"] == []
+    other = goal(at("a", 95, 5, t=0.2, k=1), at("a", 50, 50, t=0.8, k=2))
+    assert other["param_sensitivity"] == []
+
+
+def test_values_are_compared_over_the_same_mix_of_models():
+    """The value that was mostly tried with the good model is the worse one with either."""
+    good = (at("good", 850, 150, t=0.2), at("good", 19, 1, t=0.8))
+    bad = (at("bad", 4, 16, t=0.2), at("bad", 300, 700, t=0.8))
+    (one,) = goal(*good, *bad)["param_sensitivity"]
+    assert [value["value"] for value in one["values"]] == [0.8, 0.2]
+    assert one["effect"] == pytest.approx(0.1)
+    assert [value["sample_count"] for value in one["values"]] == [1020, 1020]
+
+
+@given(st.lists(st.tuples(st.integers(5, 60), st.integers(5, 60)), min_size=2, max_size=6), st.data())
+def test_paths_that_are_not_alike_change_nothing(counts, data):
+    """Other models of one value each, however good or bad; and whatever the order."""
+    alike = [at("a", *pair, t=place) for place, pair in enumerate(counts)]
+    strange = [at(f"m{place}", 500 * (place % 2), 500 * (1 - place % 2), t=place) for place in range(len(counts))]
+    mixed = data.draw(st.permutations([*alike, *strange]))
+    assert goal(*mixed)["param_sensitivity"] == goal(*alike)["param_sensitivity"]
+    (one,) = goal(*alike)["param_sensitivity"]
+    assert 0 <= one["confidence"] <= 1
+    assert one["effect"] == pytest.approx(max(v["mean"] for v in one["values"]) - min(v["mean"] for v in one["values"]))
+
+
+@pytest.mark.parametrize(("values", "outcomes"), [(2, 20), (2, 200), (6, 5), (6, 20), (6, 200)])
+def test_values_that_are_all_alike_are_seldom_told_apart(values, outcomes):
+    """However many of them the best and the worst are picked from."""
+    rng = Random(7)
+    told = 0
+    for _ in range(400):
+        wins = [sum(rng.random() < 0.7 for _ in range(outcomes)) for _ in range(values)]
+        (one,) = param_sensitivity([at("a", won, outcomes - won, t=t) for t, won in enumerate(wins)])
+        told += one["confidence"] > 0.95
+    assert told <= 0.05 * 400 + 3 * math.sqrt(400 * 0.05 * 0.95)
 
 
 def test_failure_modes_by_share():
