@@ -1,7 +1,8 @@
 """Statements that the ORM has no words for, on Django's own connection."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -58,6 +59,19 @@ def _execute(
     with connection.wrap_database_errors, cursor_class(connection.connection) as cursor:
         cursor.execute(sql, params, prepare=keep_plan)
         return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def alone(name: str) -> Iterator[bool]:
+    """Whether nobody else does what goes by this name now, on any machine. The lock falls with the connection."""
+    [(is_ours,)] = run("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name])
+    holder = connection.connection
+    try:
+        yield is_ours
+    finally:
+        # A connection that was lost took the lock with it.
+        if is_ours and connection.connection is holder and connection.is_usable():
+            run("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
 
 
 def with_retries(write: Callable[[], Answer]) -> Answer:
