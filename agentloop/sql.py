@@ -63,15 +63,19 @@ def _execute(
 
 @contextmanager
 def alone(name: str) -> Iterator[bool]:
-    """Whether nobody else does what goes by this name now, on any machine. The lock falls with the connection."""
-    [(is_ours,)] = run("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name])
-    holder = connection.connection
+    """Whether nobody else does what goes by this name now, on any machine.
+
+    The lock is held by a transaction on a connection of its own: it falls with the process, and no pooler hands it on.
+    """
+    holder = connection.copy()
     try:
+        holder.set_autocommit(False)
+        with holder.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+            [is_ours] = cursor.fetchone()
         yield is_ours
     finally:
-        # A connection that was lost took the lock with it.
-        if is_ours and connection.connection is holder and connection.is_usable():
-            run("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+        holder.close()
 
 
 def with_retries(write: Callable[[], Answer]) -> Answer:

@@ -108,12 +108,10 @@ def reconcile_counters() -> None:
 
 @contextmanager
 def _apart(slug: str) -> Iterator[None]:
-    """One project's failure is told and is no other's. A lost connection ends the run: with it goes its lock."""
-    before = connection.connection
+    """One project's failure is told and is no other's. A database that is away is everybody's."""
     try:
         yield
     except Exception:
         log.exception("upkeep failed project=%s", slug)
-        # Django may have made a new one by now.
-        if connection.connection is not before or not connection.is_usable():
+        if not connection.is_usable():
             raise

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from agentloop import stopping
@@ -168,21 +168,40 @@ def test_a_lock_is_free_again_after_a_run_also_one_that_failed() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_run_that_loses_the_database_ends(
+def test_a_lost_connection_costs_one_projects_turn_and_not_the_lock(
     call: Caller, stranger: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def lose(project: Project) -> int:
+    call.log()
+    stranger.log()
+    Turn.objects.update(expires_at=LONG_AGO)
+    seen: list[str] = []
+
+    def lose_at_first(project: Project) -> int:
+        seen.append(project.slug)
         with another_connection() as other, other.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
+            if len(seen) == 1:
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
+            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended('sweep', 0))")
+            assert cursor.fetchone() == (False,)
         return settle.settle(project)
 
-    monkeypatch.setattr(upkeep, "settle", lose)
-    with pytest.raises(Exception, match=r"terminat|closed"):
+    monkeypatch.setattr(upkeep, "settle", lose_at_first)
+    assert upkeep.sweep_expired() == 1
+    assert caplog.text.count("upkeep failed") == 1
+    assert [turn.project.slug for turn in Turn.objects.all()] == [seen[0]]
+
+
+def test_a_database_that_is_away_ends_the_run(
+    call: Caller, stranger: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(project: Project) -> int:
+        monkeypatch.setattr(connection, "is_usable", lambda: False)
+        raise OperationalError
+
+    monkeypatch.setattr(upkeep, "settle", away)
+    with pytest.raises(OperationalError):
         upkeep.sweep_expired()
     assert caplog.text.count("upkeep failed") == 1
-    connection.close()
-    monkeypatch.undo()
-    assert upkeep.sweep_expired() == 0
 
 
 # --- a worker that stops --------------------------------------------------------------------------------------
