@@ -4,6 +4,9 @@ import os
 
 from celery import Celery
 from celery.schedules import crontab
+from celery.signals import worker_shutting_down
+
+from agentloop import stopping
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "agentloop.settings")
 
@@ -11,13 +14,15 @@ app = Celery("agentloop")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["agentloop", "review", "routing", "feedback_widget"])
 
+worker_shutting_down.connect(lambda **_: stopping.ask(), weak=False)
+
 app.conf.beat_schedule = {
     # A tick that finds no worker is dropped rather than heaped up: the next one does its work.
     "index turns": {"task": "review.tasks.index_turns", "schedule": 3.0, "options": {"expires": 3}},
     "go on with bulk acts": {"task": "review.tasks.go_on_with_bulk_acts", "schedule": 3.0, "options": {"expires": 3}},
     "sweep expired turns": {"task": "review.tasks.sweep_expired", "schedule": 60.0, "options": {"expires": 60}},
-    "end retention": {
-        "task": "review.tasks.end_retention",
+    "forget old idempotency keys": {
+        "task": "review.tasks.forget_old_keys",
         "schedule": crontab(minute="17"),
         "options": {"expires": 3600},
     },

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 from agentloop.errors import AppError, BadJSON, Conflict
 from agentloop.models import Project
 from agentloop.parsing import read_json
-from agentloop.sql import run
+from agentloop.sql import alone
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 
@@ -57,11 +57,7 @@ def value_of(line: bytes | None) -> Any:
 @contextmanager
 def only_import(project: Project) -> Iterator[None]:
     """One import of a project at a time, on any machine. The lock falls with the connection."""
-    name = f"import:{project.id}"
-    [(is_ours,)] = run("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name])
-    if not is_ours:
-        raise ImportRunning
-    try:
+    with alone(f"import:{project.id}") as is_ours:
+        if not is_ours:
+            raise ImportRunning
         yield
-    finally:
-        run("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])

@@ -2,7 +2,8 @@
 
 import re
 import select
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -83,6 +84,23 @@ def _stands(held: psycopg.Connection[Any]) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+@contextmanager
+def alone(name: str) -> Iterator[bool]:
+    """Whether nobody else does what goes by this name now, on any machine.
+
+    The lock is held by a transaction on a connection of its own: it falls with the process, and no pooler hands it on.
+    """
+    holder = connection.copy()
+    try:
+        holder.set_autocommit(False)
+        with holder.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+            [is_ours] = cursor.fetchone()
+        yield is_ours
+    finally:
+        holder.close()
 
 
 def with_retries(write: Callable[[], Answer]) -> Answer:

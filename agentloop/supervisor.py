@@ -32,7 +32,8 @@ LOOK_SECONDS = 0.2
 # A child that lived this long was all right once: from then on it is started again for ever.
 STEADY_SECONDS = 10
 LONGEST_PAUSE_SECONDS = 30
-# A worker may finish the task in its hands; each is bounded well below this.
+# A worker may finish what is in its hands: most is short, and the long rounds of the queue look for the end between
+# two steps. A task that is killed all the same is safe to lose.
 STOP_SECONDS = 25
 ECHO_SECONDS = 1
 STOPPING = "stopping"

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Count, Q
 
-from agentloop import audit
+from agentloop import audit, stopping
 from agentloop.actors import Actor
 from agentloop.errors import AppError, Invalid
 from agentloop.ids import shown
@@ -88,6 +88,8 @@ def go_on() -> int:
     running = BulkJob.objects.filter(stage__in=[BulkJob.Stage.DOING, BulkJob.Stage.UNDOING])
     for job in running.select_related("project").order_by("id"):
         for _ in range(BATCHES_A_ROUND):
+            if stopping.is_asked():
+                return acted
             done = _batch(job)
             acted += done
             if not done:

@@ -1,7 +1,7 @@
 """What the worker keeps up after intake: each turn's words for search, and the counters of the pending ones."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ BATCH = 500
 INDEXED_TEXT = 20_000
 # A facet that says what happened on a day: `day:2026-11-21:came`. It counts in a table of its own.
 DAY = "day:"
+USER = "user_id:"
 
 
 def facets_of(turn: Mapping[str, Any]) -> list[str]:
@@ -126,6 +127,7 @@ def change_counters(project_id: UUID, change: Mapping[str, int]) -> None:
             """,
             [project_id, orjson.dumps(amounts).decode()],
         )
+        drop_empty_counters(project_id, [name for name, by in change.items() if by < 0 and name.startswith(USER)])
     if of_days:
         run(
             """
@@ -135,6 +137,15 @@ def change_counters(project_id: UUID, change: Mapping[str, int]) -> None:
             ON CONFLICT (project_id, day, name) DO UPDATE SET count = review_daycount.count + excluded.count
             """,
             [project_id, orjson.dumps(of_days).decode()],
+        )
+
+
+def drop_empty_counters(project_id: UUID, facets: Sequence[str]) -> None:
+    """A user's id goes with the last turn that counts for it; what else counts nothing waits for the night."""
+    if facets:
+        run(
+            "DELETE FROM review_turncounter WHERE project_id = %s AND facet = ANY(%s) AND count <= 0",
+            [project_id, list(facets)],
         )
 
 

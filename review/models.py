@@ -655,6 +655,8 @@ class SettledWith(models.Model):
     project = models.OneToOneField(Project, models.CASCADE, primary_key=True, related_name="+")
     ttl_days = models.IntegerField()
     weights = models.JSONField(default=dict)
+    # How far the pending turns follow a newer value, by its name: `to`, and `after`, the last turn that does.
+    on_way = models.JSONField(default=dict, db_default={})
 
     def __str__(self) -> str:
         return f"{self.project_id}: {self.ttl_days} days"

@@ -14,6 +14,8 @@ from agentloop.masking import mask_of, masked_id
 from agentloop.models import Project
 from agentloop.sql import run, with_retries
 from review import errors, evidence
+from review.index import USER, drop_empty_counters
+from review.intake import content_hash
 from review.memories import lock_memories, rebuild_memories
 from review.models import GoldAnswer, GoldTurn
 from review.queue import find_turn
@@ -156,19 +158,23 @@ def erase_user(project: Project, actor: Actor, user_id: str) -> dict[str, int]:
     with transaction.atomic():
         evidence.blank_texts_of(project, user_id)
         forget_gold(project, asked_by__contains=[user_id])
+        contents = _contents(project, theirs, user=user_id)
         turns, of_turns = _delete(project, theirs, user=user_id)
+        drop_empty_counters(project.id, [f"{USER}{user_id}"])
         annotations = run(
             """
             WITH gone AS (
                 DELETE FROM review_annotation WHERE project_id = %(project)s AND (
                     user_id = %(user)s OR (outlived_at IS NOT NULL AND asked_by @> ARRAY[%(user)s::text])
+                    -- Said of the same words when no turn with them was waiting, and not of somebody else.
+                    OR (content_hash = ANY(%(contents)s) AND turn_id IS NULL AND user_id = '')
                 ) RETURNING id, memory_id
             ), versions AS (
                 DELETE FROM review_annotationversion AS t USING gone WHERE t.annotation_id = gone.id
             ), acts AS (DELETE FROM review_queueact AS t USING gone WHERE t.subject_id = gone.id)
             SELECT memory_id FROM gone
             """,
-            {"project": project.id, "user": user_id},
+            {"project": project.id, "user": user_id, "contents": contents},
         )
         lock_memories(project.id)
         memories = run(
@@ -178,6 +184,19 @@ def erase_user(project: Project, actor: Actor, user_id: str) -> dict[str, int]:
         erased = {"turns": turns, "annotations": len(annotations), "memories": len(memories)}
         audit.note(project, actor, "user.erase", "", **erased)
     return erased
+
+
+def _contents(project: Project, which: str, **params: Any) -> list[UUID]:
+    """What the turns of a condition say. One that gave way to a newer twin has lost its hash, and gets it again."""
+    rows = run(
+        f"""
+        SELECT content_hash, CASE WHEN content_hash IS NULL THEN question END,
+            CASE WHEN content_hash IS NULL THEN response END
+        FROM review_turn AS turn WHERE project_id = %(project)s AND {which}
+        """,
+        {"project": project.id, **params},
+    )
+    return [known or content_hash(question, response) for known, question, response in rows]
 
 
 def forget_gold(project: Project, **which: Any) -> int:

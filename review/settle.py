@@ -1,5 +1,6 @@
 """Pending turns follow their project's settings: a changed TTL moves their expiry, changed weights their priority."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from django.db import transaction
 
 from agentloop.models import Project
 from agentloop.project_settings import SETTINGS
-from agentloop.sql import run
+from agentloop.sql import run, with_retries
 from review.models import SettledWith
 from review.priority import RANK_SQL, signal_reasons, weights_of
 
@@ -17,41 +18,46 @@ _START = UUID(int=0)
 
 
 def settle(project: Project) -> int:
-    """Brings pending turns in line with settings that changed since last time; answers how many it touched.
+    """Brings the next batch of pending turns in line with settings that changed; answers how many it touched, and 0
+    when all follow.
 
-    Works in batches of its own transactions, and notes what it did only at the end: cut off half-way it
-    starts again, and doing it twice changes nothing.
+    How far it came is noted with each batch, in the same transaction: cut off, it goes on from there. A setting that
+    changes meanwhile begins again, also one that is changed back.
     """
-    wanted = {"ttl_days": project.setting("ttl_days"), "weights": _weights(project)}
-    settled = SettledWith.objects.filter(project=project).first()
-    had = (
-        {"ttl_days": settled.ttl_days, "weights": settled.weights}
-        if settled
-        else {
-            "ttl_days": SETTINGS["ttl_days"].default,
-            "weights": {"named": {}, "default": SETTINGS["default_signal_weight"].default},
-        }
-    )
-    touched = 0
-    if had["ttl_days"] != wanted["ttl_days"]:
-        touched += _each_batch(project, lambda after: _apply_ttl(project, after))
-    if had["weights"] != wanted["weights"]:
-        touched += _each_batch(project, lambda after: _weigh_anew(project, after))
-    if settled is None or had != wanted:
-        SettledWith.objects.update_or_create(project=project, defaults=wanted)
-    return touched
+    return with_retries(lambda: _next_batch(project))
 
 
-def _weights(project: Project) -> dict[str, Any]:
-    return {"named": project.setting("signal_weights"), "default": project.setting("default_signal_weight")}
+@transaction.atomic
+def _next_batch(project: Project) -> int:
+    settled, _ = SettledWith.objects.get_or_create(project=project, defaults=_at_first())
+    for name, (wanted, apply) in _settings(project).items():
+        on_way = settled.on_way.get(name)
+        if on_way is None and getattr(settled, name) == wanted:
+            continue
+        after = UUID(on_way["after"]) if on_way and on_way["to"] == wanted else _START
+        touched = apply(project, after)
+        if touched:
+            settled.on_way[name] = {"to": wanted, "after": max(touched).hex}
+        else:
+            settled.on_way.pop(name, None)
+            setattr(settled, name, wanted)
+        settled.save()
+        if touched:
+            return len(touched)
+    return 0
 
 
-def _each_batch(project: Project, apply: Any) -> int:
-    touched, after = 0, _START
-    while ids := apply(after):
-        touched += len(ids)
-        after = max(ids)
-    return touched
+def _settings(project: Project) -> dict[str, tuple[Any, Callable[[Project, UUID], list[UUID]]]]:
+    """What turns follow: its value now, and how a batch of turns is brought in line with it."""
+    weights = {"named": project.setting("signal_weights"), "default": project.setting("default_signal_weight")}
+    return {"ttl_days": (project.setting("ttl_days"), _apply_ttl), "weights": (weights, _weigh_anew)}
+
+
+def _at_first() -> dict[str, Any]:
+    return {
+        "ttl_days": SETTINGS["ttl_days"].default,
+        "weights": {"named": {}, "default": SETTINGS["default_signal_weight"].default},
+    }
 
 
 def _apply_ttl(project: Project, after: UUID) -> list[UUID]:
@@ -70,9 +76,10 @@ def _apply_ttl(project: Project, after: UUID) -> list[UUID]:
             turn.snoozed_until + interval '1 day',
             (SELECT max(saved_at) + interval '7 days' FROM review_draft WHERE turn_id = turn.id))
         WHERE id IN (
-            SELECT id FROM review_turn
+            -- An array is made once, whatever the plan: looked at again, the limit would let through as many more.
+            SELECT unnest(ARRAY(SELECT id FROM review_turn
             WHERE project_id = %(project)s AND status = 'pending' AND expires_at > now() AND id > %(after)s
-            ORDER BY id LIMIT %(limit)s FOR UPDATE
+            ORDER BY id LIMIT %(limit)s FOR UPDATE))
         ) RETURNING id
         """,
         {"project": project.id, "days": project.setting("ttl_days"), "limit": BATCH, "after": after},
@@ -80,7 +87,6 @@ def _apply_ttl(project: Project, after: UUID) -> list[UUID]:
     return [turn_id for (turn_id,) in rows]
 
 
-@transaction.atomic
 def _weigh_anew(project: Project, after: UUID) -> list[UUID]:
     # Locked, so that no logging adds a reason between the reading and the writing.
     rows = run(

@@ -16,8 +16,8 @@ def sweep_expired() -> None:
 
 
 @shared_task
-def end_retention() -> None:
-    upkeep.end_retention()
+def forget_old_keys() -> None:
+    upkeep.forget_old_keys()
 
 
 @shared_task

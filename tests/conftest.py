@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from agentloop import embedded, metrics, valkey
+from agentloop import embedded, metrics, refusals, valkey
 
 CHROMIUM_FLAGS = [
     "--headless",
@@ -43,6 +43,14 @@ def servers() -> Iterator[None]:
             _drop_leftover_databases()
         _forget_counts_of_the_dead()
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_refusals_held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test's requests were refused is written when the test asks for it, and by no thread after its end."""
+    monkeypatch.setattr(refusals, "FLUSH_SECONDS", 3600.0)
+    yield
+    refusals.forget()
 
 
 @pytest.fixture(scope="session")

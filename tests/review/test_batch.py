@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from agentloop.models import Project, RefusalCount
+from agentloop.refusals import flush
 from review.models import Occurrence, Turn
 from tests.review.support import Caller, assert_counted, caller_for, move_time
 
@@ -43,6 +44,7 @@ def test_one_bad_item_spoils_no_other(call: Caller, project: Project) -> None:
         None,
     ]
     assert all(result["error"] for result in answer.body["results"] if result["status"] == "refused")
+    flush()
     assert dict(RefusalCount.objects.values_list("reason", "count")) == {"not_a_turn": 3, "missing_text": 1}
     assert Turn.objects.count() == 2
 

@@ -6,7 +6,7 @@ import pytest
 from django.apps import apps
 
 from agentloop.models import AuditEntry, Project
-from review.models import Annotation, Memory, Turn
+from review.models import Annotation, Memory, Turn, TurnCounter
 from tests.review.support import Caller, assert_counted, caller_for, settle_index
 
 BODY = {"question": "q", "agent_response": "a", "rating": "incorrect", "correction": "Ask Zaphod himself"}
@@ -37,6 +37,61 @@ def test_erases_all_content_of_a_user(call: Caller, project: Project) -> None:
     assert [memory.fact for memory in Memory.objects.all()] == ["Someone else"]
     entry = AuditEntry.objects.get(act="user.erase")
     assert (entry.target, entry.details) == ("", answer.body)
+    assert_counted(project)
+
+
+def test_erases_what_was_said_of_their_words_when_no_turn_was_waiting(call: Caller, project: Project) -> None:
+    words = {"question": "Where is Zaphod?", "agent_response": "Gone."}
+    body = {**words, "rating": "incorrect", "correction": "At the restaurant, at the end of everything."}
+    call.log(*words.values(), user_id="zaphod@example.com")
+    settle_index()
+    closed = call("POST", "/v1/annotations", body).body
+    assert closed["turn_id"]
+    again = call("POST", "/v1/annotations", body).body
+    assert not again["turn_id"]
+    of_arthur = call("POST", "/v1/annotations", {**body, "user_id": "arthur"}).body["annotation_id"]
+    other = call("POST", "/v1/annotations", {**body, "question": "Where is he?"}).body["annotation_id"]
+    call("PATCH", f"/v1/annotations/{again['annotation_id']}", {"comment": "Zaphod indeed"})
+    answer = call("POST", "/v1/erasure", {"user_id": "zaphod@example.com"}).body
+    assert (answer["turns"], answer["annotations"]) == (1, 1)
+    assert [annotation.shown_id for annotation in Annotation.objects.order_by("id")] == [of_arthur, other]
+    assert not [memory for memory in Memory.objects.all() if not memory.user_id and "Zaphod" in memory.question]
+    assert "zaphod@example.com" not in everything_stored()
+    assert "Zaphod indeed" not in everything_stored()
+    assert_counted(project)
+
+
+def test_erases_what_was_said_of_a_turn_that_gave_way_to_a_newer_twin(call: Caller) -> None:
+    call.log("Where is Zaphod?", "Gone.", user_id="zaphod")
+    Turn.objects.update(expires_at="2020-01-01T00:00Z")
+    said = {**BODY, "question": "Where is Zaphod?", "agent_response": "Gone."}
+    assert not call("POST", "/v1/annotations", said).body["turn_id"]
+    call.log("Where is Zaphod?", "Gone.", user_id="arthur")
+    assert call("POST", "/v1/erasure", {"user_id": "zaphod"}).body["annotations"] == 1
+    assert not Annotation.objects.exists()
+    assert not Memory.objects.exists()
+
+
+def test_a_users_id_leaves_the_counters_with_their_last_turn(call: Caller, project: Project) -> None:
+    for question in ("a", "b"):
+        call.log(question, user_id="zaphod", tags=["t"])
+    call.log("c", user_id="arthur")
+    settle_index()
+    first = Turn.objects.get(question="a").shown_id
+    call("POST", f"/v1/turns/{first}/dismiss", {})
+    settle_index()
+    assert dict(TurnCounter.objects.filter(facet__startswith="user_id:").values_list("facet", "count")) == {
+        "user_id:zaphod": 1,
+        "user_id:arthur": 1,
+    }
+    # A turn that its older twin takes up leaves the index only by the worker's next round, after the erasure.
+    call.log("a", user_id="zaphod")
+    settle_index()
+    call("POST", f"/v1/turns/{first}/reopen", {})
+    call("POST", "/v1/erasure", {"user_id": "zaphod"})
+    settle_index()
+    assert list(TurnCounter.objects.filter(facet__startswith="user_id:").values_list("facet")) == [("user_id:arthur",)]
+    assert "zaphod" not in everything_stored()
     assert_counted(project)
 
 

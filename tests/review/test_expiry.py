@@ -27,8 +27,7 @@ from review.models import (
 )
 from review.removal import end_retention, sweep_expired
 from review.settle import settle
-from review.tasks import end_retention as end_retention_task
-from review.tasks import index_turns, reconcile_counters
+from review.tasks import forget_old_keys, index_turns, reconcile_counters
 from review.tasks import sweep_expired as sweep_task
 from tests.review.support import Caller, assert_counted, make_project, move_time, settle_index
 
@@ -263,11 +262,13 @@ def test_the_rounds_run_over_all_projects(
     stranger.log()
     index_turns()
     assert TurnIndex.objects.count() == 2
-    with_settings(ttl_days=1)
-    move_time(last_seen_at="-2 days")
+    closed = call.log("closed").body["turn_id"]
+    call("POST", f"/v1/turns/{closed}/dismiss", {})
+    with_settings(ttl_days=1, retention_days=1)
+    move_time(last_seen_at="-2 days", closed_at="-2 days")
     sweep_task()
     assert Turn.objects.count() == 1
-    end_retention_task()
+    forget_old_keys()
     reconcile_counters()
 
 

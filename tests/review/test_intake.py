@@ -10,11 +10,13 @@ import pytest
 from agentloop.actors import SYSTEM
 from agentloop.keys import create_signing_key
 from agentloop.models import Project, RefusalCount
+from agentloop.refusals import flush
 from review.models import Occurrence, Turn
 from tests.review.support import Caller, assert_counted, caller_for, move_time, turn_of
 
 
 def refusals(project: Project) -> dict[str, int]:
+    flush()
     return dict(RefusalCount.objects.filter(project=project).values_list("reason", "count"))
 
 

@@ -192,7 +192,7 @@ def test_logging_reads_its_twins_alone(full: Project, plans: Plans) -> None:
 
 def test_settling_goes_by_the_primary_order(full: Project, plans: Plans) -> None:
     full.settings = {"ttl_days": 40}
-    assert settle.settle(full) == 44_500
+    assert sum(iter(lambda: settle.settle(full), 0)) == 44_500
     assert plans.read_whole == set()
 
 

@@ -1,6 +1,7 @@
 """GET /v1/stats."""
 
 from agentloop.models import Project
+from agentloop.refusals import flush
 from review.models import Turn
 from review.removal import sweep_expired
 from tests.review.support import Caller, caller_for, settle_index
@@ -19,6 +20,7 @@ def test_tells_how_the_queue_is_doing(call: Caller, project: Project) -> None:
     Turn.objects.filter(question="5").update(expires_at="2026-01-01T00:00Z")
     sweep_expired(project)
     settle_index()
+    flush()
     stats = call("GET", "/v1/stats").body
     oldest = Turn.objects.order_by("id")[0]
     assert stats == {
