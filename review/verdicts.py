@@ -131,7 +131,7 @@ def annotate(
         turn = same.select_for_update().first()
         if turn is not None and double.has_judged(turn, actor):
             raise errors.AlreadyJudged
-        if turn is not None and turn.is_disputed and not actor.is_owner:
+        if turn is not None and turn.escalated_by and not actor.is_owner:
             raise errors.OnlyOwners
         return _judge(project, actor, _ready(project, verdict), source, turn, question, response)
 
