@@ -450,6 +450,20 @@ class AnnotationVersion(models.Model):
         return f"{self.annotation_id} v{self.version}"
 
 
+class EvidenceDue(models.Model):
+    """An annotation whose evidence is not all recorded as it says now: `review.evidence` goes on with it."""
+
+    annotation_id = models.UUIDField(primary_key=True)
+    project = _loose(Project)
+    # It has said nothing yet of its turn's occurrences before this one; 0 where it has.
+    below = models.BigIntegerField(default=0)
+    # Kept here too: its annotation may be deleted before all was taken back.
+    is_withdrawn = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return str(self.annotation_id)
+
+
 class Opinion(models.Model):
     """What one of several reviewers says of a turn, unseen by the others until something comes of it."""
 
