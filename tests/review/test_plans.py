@@ -146,6 +146,8 @@ def test_hot_queries_use_their_indexes(full: Project, plans: Plans) -> None:
         assert planned(lambda sort=sort, at=first.next_cursor: page(full, sort, at))[0] <= by_time
     assert "turn_user" in planned(lambda: page(full, "newest", user_id=["user 3"]))[0]
 
+    assert "turn_trace" in planned(lambda: page(full, "newest", trace_id=["t1"]))[0]
+
     assert planned(lambda: queue.free_lapsed(full))[0] >= {"turn_held"}
     indexes, done = planned(lambda: queue.claim_next(full, SYSTEM))
     assert "turn_queue" in indexes
