@@ -20,6 +20,7 @@ app.conf.beat_schedule = {
     # A tick that finds no worker is dropped rather than heaped up: the next one does its work.
     "index turns": {"task": "review.tasks.index_turns", "schedule": 3.0, "options": {"expires": 3}},
     "go on with bulk acts": {"task": "review.tasks.go_on_with_bulk_acts", "schedule": 3.0, "options": {"expires": 3}},
+    "go on with evidence": {"task": "review.tasks.go_on_with_evidence", "schedule": 3.0, "options": {"expires": 3}},
     "sweep expired turns": {"task": "review.tasks.sweep_expired", "schedule": 60.0, "options": {"expires": 60}},
     "forget old idempotency keys": {
         "task": "review.tasks.forget_old_keys",

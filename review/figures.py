@@ -20,22 +20,22 @@ from review.worth import Judged
 
 LARGEST_COUNTERS = 500
 
-# The counter holds what the worker has indexed. What it hasn't yet, and what has expired since, is counted
-# from two small indexes, so the total is exact whenever one looks and costs the same at a million turns.
+# The counter holds what the worker has indexed, expired or not. What it hasn't yet, and what has expired since, is
+# counted from indexes alone, so the total is exact whenever one looks and costs the same at a million turns.
 _PENDING_SQL = """
 SELECT
     coalesce((SELECT count FROM review_turncounter WHERE project_id = %(project)s AND facet = 'pending'), 0)
     + (SELECT coalesce(sum(
-            (turn.status IS NOT DISTINCT FROM 'pending' AND turn.expires_at > now() AND turn.gold_for = '')::int
+            (turn.status IS NOT DISTINCT FROM 'pending' AND turn.gold_for = '')::int
             - ('pending' = ANY(coalesce(known.facets, '{}')))::int), 0)
        FROM review_staleturn AS stale
        LEFT JOIN review_turn AS turn ON turn.id = stale.turn_id
        LEFT JOIN review_turnindex AS known ON known.turn_id = stale.turn_id
        WHERE stale.project_id = %(project)s)
-    - (SELECT count(*) FROM review_turn AS turn
-       JOIN review_turnindex AS known ON known.turn_id = turn.id AND 'pending' = ANY(known.facets)
-       WHERE turn.project_id = %(project)s AND turn.status = 'pending' AND turn.expires_at <= now()
-           AND NOT EXISTS (SELECT FROM review_staleturn WHERE turn_id = turn.id))
+    - (SELECT count(*) FROM review_turn
+       WHERE project_id = %(project)s AND status = 'pending' AND expires_at <= now())
+    + (SELECT count(*) FROM review_turn
+       WHERE project_id = %(project)s AND gold_for <> '' AND status = 'pending' AND expires_at <= now())
     + (SELECT count(*) FROM review_turn
        WHERE project_id = %(project)s AND gold_for <> '' AND gold_for = %(reader)s
            AND status = 'pending' AND expires_at > now())

@@ -11,6 +11,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from agentloop.ids import new_id, shown
@@ -55,6 +56,11 @@ class TurnQuerySet(models.QuerySet["Turn"]):
     def unclaimed(self) -> Self:
         """Held by nobody now: never claimed, released, or claimed by somebody whose lease has lapsed."""
         return self.filter(Q(claimed_by="") | Q(claimed_until__lte=timezone.now()))
+
+    def in_queue(self) -> Self:
+        """What `turn_queue` holds, with the time of expiry spelt as there."""
+        until = Coalesce("expires_at", "expires_at")
+        return self.alias(until=until).filter(claimed_by="", escalated_by="", until__gt=timezone.now())
 
     def awake(self) -> Self:
         return self.filter(Q(snoozed_until=None) | Q(snoozed_until__lte=timezone.now()))
@@ -131,19 +137,25 @@ class Turn(models.Model):
             models.Index(fields=["project", "id"], name="turn_by_time"),
             # Turns that somebody holds leave the queue's index, so that a claim never walks over them. Its order is
             # spelt differently (no rank is null), so that the planner can't take `turn_pending_by_rank` for it
-            # while nobody holds anything.
+            # while nobody holds anything. The oldest turns stand at the head of all three: with the time of expiry
+            # in them many that have expired, and that no sweep has deleted yet, are passed over without being read.
             models.Index(
                 F("project"),
                 F("rank").desc(nulls_last=True),
                 F("id").desc(nulls_last=True),
+                Coalesce("expires_at", "expires_at"),
                 condition=Q(status="pending", claimed_by="", escalated_by=""),
                 name="turn_queue",
             ),
             models.Index(
-                fields=["project", "-rank", "-id"], condition=Q(status="pending"), name="turn_pending_by_rank"
+                fields=["project", "-rank", "-id", "expires_at"],
+                condition=Q(status="pending"),
+                name="turn_pending_by_rank",
             ),
             models.Index(
-                fields=["project", "goal", "-rank", "-id"], condition=Q(status="pending"), name="turn_by_goal"
+                fields=["project", "goal", "-rank", "-id", "expires_at"],
+                condition=Q(status="pending"),
+                name="turn_by_goal",
             ),
             models.Index(fields=["project", "expires_at"], condition=Q(status="pending"), name="turn_by_expiry"),
             models.Index(
@@ -436,6 +448,20 @@ class AnnotationVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.annotation_id} v{self.version}"
+
+
+class EvidenceDue(models.Model):
+    """An annotation whose evidence is not all recorded as it says now: `review.evidence` goes on with it."""
+
+    annotation_id = models.UUIDField(primary_key=True)
+    project = _loose(Project)
+    # It has said nothing yet of its turn's occurrences before this one; 0 where it has.
+    below = models.BigIntegerField(default=0)
+    # Kept here too: its annotation may be deleted before all was taken back.
+    is_withdrawn = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return str(self.annotation_id)
 
 
 class Opinion(models.Model):

@@ -85,13 +85,14 @@ _FIELDS = {field.attname: field for field in Turn._meta.concrete_fields}
 _COLUMNS = list(_FIELDS)
 _LAPSED = "project_id = %(project)s AND status = 'pending' AND claimed_by <> '' AND claimed_until <= now()"
 # Whether leases have run out is seen on the way: returning them to the queue's index here too would cost each
-# claim a quarter more. IS TRUE keeps the planner from the index of expiry: while it doesn't know yet how many turns
-# there are, it would read and sort them all.
+# claim a quarter more. When a turn expires is spelt as in `turn_queue`, which keeps the planner from the index of
+# expiry: while it doesn't know yet how many turns there are, it would read and sort them all.
 _CLAIM_SQL = f"""
 WITH next AS (
     SELECT turn.id, {_STATE_JSON} AS before FROM review_turn AS turn
     WHERE turn.project_id = %(project)s AND turn.status = 'pending' AND turn.claimed_by = ''
-        AND (turn.expires_at > now()) IS TRUE AND (turn.snoozed_until IS NULL OR turn.snoozed_until <= now())
+        AND coalesce(turn.expires_at, turn.expires_at) > now()
+        AND (turn.snoozed_until IS NULL OR turn.snoozed_until <= now())
         AND (turn.opinions = 0 OR NOT EXISTS (
             SELECT FROM review_opinion WHERE turn_id = turn.id AND actor = %(actor)s AND NOT is_settled))
         AND turn.gold_for IN ('', %(actor)s)
@@ -138,7 +139,7 @@ def _claim_gold(project: Project, actor: Actor, filters: TurnFilter | None = Non
     waits, for then it would be known by that, or where none is left for this reviewer, or the filter lets it not
     through."""
     with transaction.atomic():
-        waiting = Turn.objects.of(project).pending().awake().filter(claimed_by="", escalated_by="")
+        waiting = Turn.objects.of(project).pending().awake().in_queue()
         if filters is not None:
             waiting = filters.apply(waiting)
         due = waiting.order_by(F("rank").desc(nulls_last=True), F("id").desc(nulls_last=True)).first()

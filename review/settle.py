@@ -63,7 +63,7 @@ def _at_first() -> dict[str, Any]:
 def _apply_ttl(project: Project, after: UUID) -> list[UUID]:
     """A turn's clock runs from when it was last logged or came back to the queue.
 
-    Leases, snoozes and fresh drafts still hold it back.
+    Leases, snoozes, fresh drafts, and what waits for others' opinions or for an owner still hold it back.
     """
     rows = run(
         """
@@ -74,7 +74,9 @@ def _apply_ttl(project: Project, after: UUID) -> list[UUID]:
             )) + %(days)s * interval '1 day',
             CASE WHEN turn.claimed_by <> '' THEN turn.claimed_until END,
             turn.snoozed_until + interval '1 day',
-            (SELECT max(saved_at) + interval '7 days' FROM review_draft WHERE turn_id = turn.id))
+            (SELECT max(saved_at) + interval '7 days' FROM review_draft WHERE turn_id = turn.id),
+            (SELECT max(at) + interval '7 days' FROM review_queueact
+                WHERE subject_id = turn.id AND act IN ('opinion', 'dispute') AND undone_at IS NULL))
         WHERE id IN (
             -- An array is made once, whatever the plan: looked at again, the limit would let through as many more.
             SELECT unnest(ARRAY(SELECT id FROM review_turn

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from review import bulk, upkeep
+from review import bulk, evidence, upkeep
 
 
 @shared_task
@@ -28,3 +28,8 @@ def reconcile_counters() -> None:
 @shared_task
 def go_on_with_bulk_acts() -> None:
     bulk.go_on()
+
+
+@shared_task
+def go_on_with_evidence() -> None:
+    evidence.go_on()

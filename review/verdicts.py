@@ -131,7 +131,8 @@ def annotate(
         turn = same.select_for_update().first()
         if turn is not None and double.has_judged(turn, actor):
             raise errors.AlreadyJudged
-        if turn is not None and turn.is_disputed and not actor.is_owner:
+        closes = source != AnnotationSource.END_USER
+        if turn is not None and closes and turn.escalated_by and not actor.is_owner:
             raise errors.OnlyOwners
         return _judge(project, actor, _ready(project, verdict), source, turn, question, response)
 

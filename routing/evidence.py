@@ -86,15 +86,23 @@ def record(project: Project, rows: Sequence[Observation]) -> list[Recorded]:
     return with_retries(lambda: _record(project, prepared))
 
 
-def withdraw(project: Project, *, ref: str = "", keys: Sequence[str] = ()) -> int:
+def withdraw(project: Project, *, ref: str = "", keys: Sequence[str] = (), limit: int | None = None) -> int:
     """Takes back all standing rows that were made of `ref`, or have one of `keys`; answers how many. Twice is safe."""
-    return restate(project, ref=ref, keys=keys)
+    return restate(project, ref=ref, keys=keys, limit=limit)
 
 
-def restate(project: Project, *, ref: str = "", keys: Sequence[str] = (), says: Observation | None = None) -> int:
+def restate(
+    project: Project,
+    *,
+    ref: str = "",
+    keys: Sequence[str] = (),
+    says: Observation | None = None,
+    limit: int | None = None,
+) -> int:
     """Takes back all standing rows of `ref` and, where `says` is given, says that of the same executions instead.
 
     `says` gives the word, its time and a key to which each trace is added; goal, trace and path stay as they were.
+    Rows whose key begins with it say so already. With a limit it answers that many while there may be more.
     """
     with transaction.atomic():
         standing = run(
@@ -108,9 +116,16 @@ def restate(project: Project, *, ref: str = "", keys: Sequence[str] = (), says: 
                     WHERE later.project_id = row.project_id AND later.trace_id = row.trace_id
                         AND later.goal_id = row.goal_id AND later.withdraws = row.key
                 )
-            ORDER BY row.id
+                AND (%(said)s::text IS NULL OR NOT starts_with(row.key, %(said)s::text))
+            ORDER BY row.id LIMIT %(limit)s::bigint
             """,
-            {"project": project.id, "ref": ref, "keys": list(keys)},
+            {
+                "project": project.id,
+                "ref": ref,
+                "keys": list(keys),
+                "said": f"{says.key}:" if says else None,
+                "limit": limit,
+            },
         )
         rows: list[Observation] = []
         for key, trace, goal, path, source, pipeline in standing:

@@ -283,6 +283,8 @@ def test_what_is_escalated_is_for_owners_alone(call: Caller, project: Project) -
     assert claim(reviewer)["code"] == "queue_empty"
     assert claim(reviewer, turn_id=turn_id)["code"] == "only_owners"
     assert reviewer("POST", f"/v1/turns/{turn_id}/dismiss", {}).body["code"] == "only_owners"
+    said = {"question": "hard", "agent_response": "A circle.", "rating": "correct", "correction": "A line."}
+    assert reviewer("POST", "/v1/annotations", said).body["code"] == "only_owners"
     assert claim(call)["turn"]["question"] == "hard"
     Turn.objects.update(claimed_by="", claimed_until=None)
     assert claim(reviewer, filters={"escalated": True})["code"] == "queue_empty"

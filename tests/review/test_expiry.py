@@ -236,6 +236,20 @@ def test_a_reopened_turn_keeps_its_fresh_time_when_the_ttl_changes(
     assert timedelta(days=19.9) < Turn.objects.get().expires_at - datetime.now(UTC) <= timedelta(days=20)
 
 
+@pytest.mark.parametrize("second", ["correct", "incorrect"], ids=["one opinion of three", "a disagreement"])
+def test_what_waits_for_others_or_an_owner_outlives_a_shorter_ttl(
+    call: Caller, project: Project, with_settings: Callable[..., Project], second: str
+) -> None:
+    with_settings(double_share=1, double_verdicts=3 if second == "correct" else 2)
+    turn_id = call.log().body["turn_id"]
+    move_time(last_seen_at="-20 days", logged_at="-20 days", expires_at="-20 days")
+    for reviewer, rating in {"bob": "correct", "eve": second}.items():
+        call("POST", f"/v1/turns/{turn_id}/verdict", {"rating": rating, "reviewer": reviewer})
+    with_settings(ttl_days=14)
+    settle(project)
+    assert timedelta(days=6.9) < Turn.objects.get().expires_at - datetime.now(UTC) <= timedelta(days=7)
+
+
 def test_changed_weights_apply_to_pending_turns(
     call: Caller, project: Project, with_settings: Callable[..., Project]
 ) -> None:

@@ -80,7 +80,8 @@ def shelf(call: Caller) -> Caller:
     call.log("two", goal="g2", user_id="u2", session_id="s2", signals={"thumbs_down": False, "confidence": 0.9})
     call.log("three", trace_id="t3", path_id="p3", pipeline_id="l3", signals={"confidence": "low", "kind": "refund"})
     call.log("four", "größer als 東京", tags=["b"], signals={"kind": "other", "n": 10**30, "a=b": 1})
-    call.log("four", "größer als 東京")
+    call.log("four", "größer als 東京", trace_id="t4")
+    call.log("four", "größer als 東京", trace_id="t5")
     settle_index()
     return call
 
@@ -94,6 +95,10 @@ def shelf(call: Caller) -> Caller:
         ({"user_id": "u2"}, ["two"]),
         ({"session_id": "s2"}, ["two"]),
         ({"trace_id": "t3"}, ["three"]),
+        ({"trace_id": "t4"}, ["four"]),
+        ({"trace_id": "t5"}, ["four"]),
+        ({"trace_id": ["t3", "t5"]}, ["four", "three"]),
+        ({"trace_id": "t6"}, []),
         ({"path_id": "p3"}, ["three"]),
         ({"pipeline_id": "l3"}, ["three"]),
         ({"tag": "b"}, ["four", "one"]),

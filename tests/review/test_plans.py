@@ -7,10 +7,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.http import QueryDict
 
 from agentloop import sql
-from agentloop.actors import SYSTEM
+from agentloop.actors import SYSTEM, Actor
 from agentloop.models import Project
 from review import backlog, figures, queue, removal, settle
 from review.around import around
@@ -20,6 +21,7 @@ from review.models import Turn
 from review.pages.listing import Asked, facets
 from tests.review.support import make_project
 
+DUE = (F("rank").desc(nulls_last=True), F("id").desc(nulls_last=True))
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
 FILL = """
@@ -144,6 +146,8 @@ def test_hot_queries_use_their_indexes(full: Project, plans: Plans) -> None:
         assert planned(lambda sort=sort, at=first.next_cursor: page(full, sort, at))[0] <= by_time
     assert "turn_user" in planned(lambda: page(full, "newest", user_id=["user 3"]))[0]
 
+    assert "turn_trace" in planned(lambda: page(full, "newest", trace_id=["t1"]))[0]
+
     assert planned(lambda: queue.free_lapsed(full))[0] >= {"turn_held"}
     indexes, done = planned(lambda: queue.claim_next(full, SYSTEM))
     assert "turn_queue" in indexes
@@ -188,6 +192,29 @@ def test_logging_reads_its_twins_alone(full: Project, plans: Plans) -> None:
     assert len({logged.turn_id for logged, _ in log_turns(full, items)}) == 100
     assert plans.read_whole == set()
     assert plans.indexes & {"one_pending_twin", "turn_by_expiry"}
+
+
+def test_many_expired_turns_are_passed_over_without_being_read(full: Project, plans: Plans) -> None:
+    """The oldest stand at the head of the queue: where nobody sweeps, that is all that has expired."""
+    Turn.objects.filter(status="pending").exclude(goal="goal 7").update(expires_at="2020-01-01T00:00Z")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE review_turn")
+    bob = Actor("bob", "Bob", frozenset())
+    reads = {
+        "turn_queue": lambda: queue.claim_next(full, bob),
+        "turn_pending_by_rank": lambda: list(Turn.objects.of(full).pending().by_priority()[:50]),
+        "turn_by_goal": lambda: page(full, "priority", goal=["goal 7"]),
+    }
+    for index, read in reads.items():
+        plans.nodes.clear()
+        read()
+        conditions = [node.get("Index Cond", "") for node in plans.nodes if node.get("Index Name") == index]
+        assert any("expires_at" in condition for condition in conditions), (index, plans.indexes)
+    waiting = Turn.objects.of(full).pending().in_queue().order_by(*DUE)
+    plans.nodes.clear()
+    assert waiting.first()
+    assert [node["Index Name"] for node in plans.nodes if "expires_at" in node.get("Index Cond", "")] == ["turn_queue"]
+    assert figures.pending_count(full) == Turn.objects.of(full).pending().count()
 
 
 def test_settling_goes_by_the_primary_order(full: Project, plans: Plans) -> None:

@@ -1,11 +1,15 @@
 """A verdict is evidence for the executions that made its turn, by the time its answer is written."""
 
 from typing import Any
+from uuid import UUID
+
+import pytest
 
 from agentloop.actors import SYSTEM
 from agentloop.models import Project
 from agentloop.tenancy import change_settings
-from review.models import AnnotationSource
+from review import evidence
+from review.models import AnnotationSource, EvidenceDue, Occurrence
 from review.verdicts import Verdict, annotate
 from routing.models import LedgerRow, Outcome, PathState
 from routing.rebuild import differences
@@ -125,3 +129,87 @@ def test_a_verdict_on_a_random_draw_says_so_also_after_an_edit(api: Any) -> None
     judged(api, turn, claim_token=claimed["claim_token"])
     said = LedgerRow.objects.filter(withdraws=None).order_by("id").values_list("trace_id", "at_random")
     assert list(said) == [("elsewhere", None), ("drawn", True), ("drawn", True), ("chosen", False)]
+
+
+# --- turns that were logged more often than one transaction can speak of ----------------------------------------
+
+
+def standing() -> dict[str, tuple[Any, ...]]:
+    return {trace: outcome for trace, outcome in outcomes().items() if outcome[0] is not None}
+
+
+def merged(api: Any, count: int) -> dict[str, Any]:
+    """A turn with that many merged occurrences, each with a trace of its own."""
+    turn = logged(api, trace_id="t0")
+    turn_id = UUID(turn["turn_id"].removeprefix("turn_"))
+    Occurrence.objects.bulk_create(
+        [
+            Occurrence(project=api.project, turn_id=turn_id, goal="book", model="m", trace_id=f"t{number}")
+            for number in range(1, count + 1)
+        ],
+        batch_size=5_000,
+    )
+    return turn
+
+
+def test_a_turn_that_was_logged_25_000_times_is_judged_and_taken_back(api: Any) -> None:
+    done = judged(api, merged(api, 25_000))
+    said = set(outcomes())
+    assert {"t0", "t25000", "t24501"} <= said
+    assert len(said) == evidence.BATCH + 1
+    edited = api.send("PATCH", f"/v1/annotations/{done['annotation_id']}", {"rating": "partial"})
+    assert edited.status_code == 200, edited.content
+    evidence._go_on_with(UUID(done["annotation_id"].removeprefix("ann_")))
+    evidence._go_on_with(UUID(done["annotation_id"].removeprefix("ann_")))
+    for act in (edited.json(), done):
+        assert api.send("POST", f"/v1/acts/{act['act_id']}/undo", {}).status_code == 200
+    evidence.go_on()
+    assert not EvidenceDue.objects.exists()
+    assert standing() == {}
+
+
+@pytest.mark.parametrize(
+    ("acts", "says"),
+    [
+        ("", (False, 0.0, "review", 1.0)),
+        ("edit", (True, 0.5, "review", 1.0)),
+        ("step edit step", (True, 0.5, "review", 1.0)),
+        ("step edit step step back step", (False, 0.0, "review", 1.0)),
+        ("step step undo step", None),
+        ("edit step back undo", None),
+    ],
+)
+def test_in_steps_the_end_is_the_same(
+    api: Any, monkeypatch: pytest.MonkeyPatch, acts: str, says: tuple[Any, ...] | None
+) -> None:
+    """Whatever is edited and undone while the worker is half-way, all executions say what the annotation says."""
+    monkeypatch.setattr(evidence, "BATCH", 3)
+    done = judged(api, merged(api, 10))
+    edit = done
+    for act in acts.split():
+        if act == "step":
+            evidence._go_on_with(UUID(done["annotation_id"].removeprefix("ann_")))
+        elif act == "edit":
+            edit = api.send("PATCH", f"/v1/annotations/{done['annotation_id']}", {"rating": "partial"}).json()
+        else:
+            taken = edit if act == "back" else done
+            assert api.send("POST", f"/v1/acts/{taken['act_id']}/undo", {}).status_code == 200
+    evidence.go_on()
+    assert not EvidenceDue.objects.exists()
+    assert standing() == ({f"t{number}": says for number in range(11)} if says else {})
+    assert differences(api.project) == []
+
+
+def test_evidence_that_was_not_all_taken_back_is_so_though_its_turn_is_deleted(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "BATCH", 3)
+    turn = merged(api, 10)
+    done = judged(api, turn)
+    assert evidence.go_on() > 1
+    assert len(standing()) == 11
+    api.send("POST", f"/v1/acts/{done['act_id']}/undo", {})
+    assert api.send("DELETE", f"/v1/turns/{turn['turn_id']}").status_code == 204
+    evidence.go_on()
+    assert standing() == {}
+    assert differences(api.project) == []
