@@ -141,7 +141,7 @@ def test_each_kind_of_setting_is_read(
     [
         ("queue", {"random_share": "2"}, "Takes a number from 0 to 1."),
         ("queue", {"claim_minutes": "soon"}, "Enter a whole number."),
-        ("privacy", {"mask_patterns": "("}, "Has a pattern that cannot be read"),
+        ("privacy", {"mask_patterns": "("}, "Has a pattern that cannot be used: missing )"),
         ("blame", {"blame.model": "3"}, "Takes an object with numbers from 0 to 1"),
         ("authority", {"authority.1": "review"}, "Takes the five sources, weakest first"),
     ],
