@@ -318,6 +318,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "agentloop.schema.add_error_answers",
+        "agentloop.schema.add_examples",
     ],
 }
 
