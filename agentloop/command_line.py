@@ -4,6 +4,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
+import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 from django.db import OperationalError
@@ -44,7 +45,8 @@ def _sentence_of(error: Exception) -> str | None:
     """What to print in place of a traceback, for an error that its reader can mend."""
     if isinstance(error, ImproperlyConfigured | EmbeddedError):
         return str(error)
-    if isinstance(error, OperationalError):
+    # Backup and restore connect by themselves, without Django.
+    if isinstance(error, OperationalError | psycopg.OperationalError):
         return f"The database cannot be used: {' '.join(str(error).split())}"
     # Not at the top: these need settings that can be read, and to say that they can't is this module's work.
     from agentloop.errors import AppError

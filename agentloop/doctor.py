@@ -15,7 +15,8 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils import timezone
 
-from agentloop import embedded, env, startup, supervisor
+from agentloop import embedded, env, patterns, startup, supervisor
+from agentloop.models import Project
 
 Level = Literal["OK", "WARN", "FAIL"]
 LOW_DISK_BYTES = 2_000_000_000
@@ -49,6 +50,7 @@ def examine(more: Iterable[Callable[[], Finding]] = ()) -> Iterator[Finding]:
         yield tables
         yield clock()
         if tables.level == "OK":
+            yield mask_patterns()
             yield from (check() for check in more)
     found = broker()
     yield found
@@ -166,6 +168,20 @@ def clock() -> Finding:
         return Finding("clock", "OK", text)
     level: Level = "WARN" if skew <= WORST_SKEW_SECONDS else "FAIL"
     return Finding("clock", level, text, "Set both machines' clocks by NTP.")
+
+
+def mask_patterns() -> Finding:
+    """Patterns that were stored before RE2 matched them, and that it can't read."""
+    stored = Project.objects.filter(settings__has_key="mask_patterns").order_by("slug")
+    problems = [
+        f"{project.slug}: {spelling} is left out, {problem}"
+        for project in stored
+        for spelling in project.setting("mask_patterns")
+        if (problem := patterns.problem_of(spelling))
+    ]
+    if not problems:
+        return Finding("mask patterns", "OK", "all are used")
+    return Finding("mask patterns", "FAIL", "; ".join(problems), "Spell them anew under Settings, Privacy.")
 
 
 def broker() -> Finding:

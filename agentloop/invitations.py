@@ -11,6 +11,7 @@ from django.core.mail import EmailMessage
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 
 from agentloop import audit
@@ -55,10 +56,11 @@ def token_of(invitation: Invitation) -> str:
     return _SIGNER.sign(invitation.id.hex)
 
 
-def send(invitation: Invitation, address: str) -> bool:
+def send(invitation: Invitation, token: str) -> bool:
     """Sends the link by e-mail; answers whether it went out. Without a mail server it is passed on by hand."""
     if not settings.SENDS_MAIL:
         return False
+    address = settings.BASE_URL + reverse("invitation", kwargs={"token": token})
     text = render_to_string("agentloop/invitation_letter.txt", {"invitation": invitation, "address": address})
     letter = EmailMessage(f"Join {' '.join(invitation.project.name.split())} on AgentLoop", text, to=[invitation.email])
     with suppress(smtplib.SMTPException, OSError):

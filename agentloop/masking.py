@@ -1,6 +1,7 @@
 """Personal data, masked before anything is stored. Patterns err on the side of masking what looks like it."""
 
 import ipaddress
+import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -9,6 +10,12 @@ from typing import Any
 from django.utils.crypto import salted_hmac
 
 from agentloop.models import Project
+from agentloop.patterns import Pattern, Unusable
+
+log = logging.getLogger(__name__)
+
+# Longer than anything that is masked as a whole: a private key, an address.
+MARGIN = 8 * 1024
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63})*\.[A-Za-z]{2,24}\b")
 _CARD = re.compile(r"(?<![\d.])\d(?:[ \-]?\d){12,18}(?![\d.]\d|\d)")
@@ -71,18 +78,42 @@ _MASKS: dict[str, Mask] = {
 def masker(kinds: tuple[str, ...], patterns: tuple[str, ...]) -> Mask | None:
     """One function that masks all that a project asked for, or None where it asked for nothing."""
     masks = [_MASKS[kind] for kind in _MASKS if kind in kinds]
-    compiled = [re.compile(pattern) for pattern in patterns]
-    if not masks and not compiled:
+    masks += [pattern.hide for pattern in map(_usable, patterns) if pattern]
+    if not masks:
         return None
 
     def mask(text: str) -> str:
         for one in masks:
             text = one(text)
-        for pattern in compiled:
-            text = pattern.sub("[masked]", text)
         return text
 
     return mask
+
+
+def _usable(spelling: str) -> Pattern | None:
+    """One stored before RE2 matched them may be of no use: it is left out, and `doctor` says so until it is mended."""
+    try:
+        return Pattern(spelling)
+    except Unusable as error:
+        log.warning("a project's mask pattern is left out: %s", error)
+        return None
+
+
+def masked_head(text: str, limit: int, mask: Mask | None) -> str:
+    """The beginning of the masked text, at least as far as `limit` goes and all of it if it is short.
+
+    What will be cut is not masked first: a client may send megabytes. What is masked reaches beyond the cut, so that a
+    number which stands across it is masked as the whole that it is.
+    """
+    if mask is None:
+        return text
+    wanted = window = limit + MARGIN
+    while True:
+        head = mask(text[:window])
+        if len(head) >= wanted or window >= len(text):
+            return head
+        # The masks made it shorter than they found it.
+        window *= 2
 
 
 def mask_of(project: Project) -> Mask | None:

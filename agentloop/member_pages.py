@@ -54,7 +54,7 @@ def members(request: MemberRequest) -> HttpResponse:
         return _members_page(request, form, status=REFUSED)
     invitation, token = made
     address = site_address(request) + reverse("invitation", kwargs={"token": token})
-    was_sent = invitations.send(invitation, address)
+    was_sent = invitations.send(invitation, token)
     response = _members_page(request, InviteForm(), invitation=invitation, secret=address, was_sent=was_sent)
     response["Cache-Control"] = "no-store"
     return response

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentloop.errors import Invalid
+from agentloop.patterns import problem_of
 
 KB = 1024
 
@@ -185,15 +186,8 @@ def _patterns(value: Any) -> str | None:
     for pattern in value:
         if not isinstance(pattern, str) or not 0 < len(pattern) <= 200:
             return shape
-        try:
-            compiled = re.compile(pattern)
-        except re.error as error:
-            return f"has a pattern that cannot be read: {error}"
-        if compiled.match(""):
-            return "has a pattern that matches the empty text, so it would mask everywhere"
-        # A repeated group that itself repeats can take for ever on a text made for it.
-        if re.search(r"[+*}]\)[+*{]", pattern):
-            return "has a repetition inside a repetition, which can take for ever: spell it without one"
+        if problem := problem_of(pattern):
+            return f"has a pattern that cannot be used: {problem}"
     return None
 
 
@@ -250,7 +244,7 @@ SETTINGS: dict[str, Setting] = {
         None, _whole(1, 3650, or_none=True), "Days a feedback link can be answered; null is as long as a turn waits."
     ),
     "mask": Setting([], _masking, "Personal data that is masked before anything is stored."),
-    "mask_patterns": Setting([], _patterns, "Further patterns that are masked."),
+    "mask_patterns": Setting([], _patterns, "Further patterns that are masked, as RE2 spells them."),
 }
 
 

@@ -42,6 +42,8 @@ class Answer:
     status: str
     text: SafeString
     fields: list[Field] = field(default_factory=list)
+    example: str = ""
+    about: SafeString = field(default_factory=SafeString)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ def _parameter(given: dict[str, Any]) -> Field:
 def _answer(status: str, given: dict[str, Any]) -> Answer:
     content = given.get("content", {}).get("application/json", {})
     fields = [] if status >= "4" else list(_fields(content.get("schema", {})))
-    return Answer(status, _prose(given.get("description", "")), fields)
+    written: dict[str, Any] = next(iter(content.get("examples", {}).values()), {})
+    example = json.dumps(written["value"], ensure_ascii=False, indent=2) if "value" in written else ""
+    return Answer(status, _prose(given.get("description", "")), fields, example, _prose(written.get("description", "")))
 
 
 def _fields(schema: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[Field]:

@@ -3,6 +3,7 @@
 import json
 from functools import cache
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -123,6 +124,38 @@ def add_error_answers(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     }
     components["responses"] = {f"Error{status}": _error_answer(status) for status in ERRORS}
     return result
+
+
+@cache
+def examples() -> dict[str, Any]:
+    """By operation: a request, what it is answered, and one that is refused. Tests replay them, in this order."""
+    return json.loads((Path(__file__).parent / "api_examples.json").read_text())
+
+
+def add_examples(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    operations = [operation for methods in result["paths"].values() for operation in methods.values()]
+    for operation in operations:
+        if one := examples().get(operation["operationId"]):
+            for parameter in operation.get("parameters", []):
+                if parameter["name"] in one.get("path", {}):
+                    parameter["example"] = one["path"][parameter["name"]]
+            _show(operation["requestBody"], one["request"])
+            _show(operation["responses"][str(one["status"])], one["answer"])
+            refused = one["refused"]
+            answer = _error_answer(refused["status"])
+            del answer["content"]["application/json"]["example"]
+            _show(
+                answer, refused["answer"], f"{refused['when']}: `{json.dumps(refused['request'], ensure_ascii=False)}`"
+            )
+            operation["responses"][str(refused["status"])] = answer
+    return result
+
+
+def _show(body: dict[str, Any], value: Any, about: str = "") -> None:
+    """Puts an example beside the shape of a request or an answer."""
+    body["content"]["application/json"]["examples"] = {
+        "example": {"value": value} | ({"description": about} if about else {})
+    }
 
 
 def _error_answer(status: int) -> dict[str, Any]:

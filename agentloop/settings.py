@@ -195,6 +195,7 @@ ACCOUNT_ADAPTER = "agentloop.accounts.ClosedSignup"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[AgentLoop] "
 ACCOUNT_LOGOUT_ON_GET = False
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "overview"
@@ -232,6 +233,9 @@ _MAIL = urlsplit(env.text("AGENTLOOP_EMAIL_URL"))
 if _MAIL.scheme not in ("", "smtp", "smtps", "smtp+tls") or (_MAIL.scheme and not _MAIL.hostname):
     raise ImproperlyConfigured("AGENTLOOP_EMAIL_URL looks like smtp+tls://user:password@host:587 (or smtps:, smtp:).")
 SENDS_MAIL = bool(_MAIL.scheme)
+if SENDS_MAIL and not BASE_URL_IS_GIVEN:
+    # Letters hold links. Whoever sends a request chooses the host that it names, so that is no place to take one from.
+    raise ImproperlyConfigured("AGENTLOOP_EMAIL_URL needs AGENTLOOP_BASE_URL beside it: letters hold links.")
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if SENDS_MAIL else 'dummy'}.EmailBackend"
 EMAIL_HOST, EMAIL_PORT = _MAIL.hostname or "", _MAIL.port or {"smtps": 465, "smtp+tls": 587}.get(_MAIL.scheme, 25)
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_MAIL.username or ""), unquote(_MAIL.password or "")
@@ -314,6 +318,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "agentloop.schema.add_error_answers",
+        "agentloop.schema.add_examples",
     ],
 }
 

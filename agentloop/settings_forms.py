@@ -99,7 +99,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "mask": ("Masked in every text", ""),
     "mask_patterns": (
         "Further patterns to mask",
-        "Regular expressions, one a line, at most 20. What they match is replaced in every text.",
+        "Regular expressions as RE2 spells them, without looking ahead, behind or back, one a line, at most 20. "
+        "What they match is replaced in every text.",
     ),
     "span_days": ("Days a call's span is kept", "Its cost and time stay with the outcome of its trace."),
     "double_share": (

@@ -20,7 +20,7 @@ from agentloop.actors import Actor
 from agentloop.errors import AppError
 from agentloop.history import Refuse, only_import, value_of
 from agentloop.ids import read
-from agentloop.masking import masked
+from agentloop.masking import masked, masked_head
 from agentloop.models import Project
 from agentloop.parsing import as_json_text, read_time
 from agentloop.sql import run, with_retries
@@ -252,7 +252,7 @@ def _foreign_actor(value: Any) -> str:
 
 def _text(value: Any, most: int, rules: IntakeRules) -> str:
     text = as_json_text(value) if value is not None else ""
-    return (rules.mask(text) if rules.mask else text)[:most]
+    return masked_head(text, most, rules.mask)[:most]
 
 
 def _occurrences(item: Mapping[str, Any], rules: IntakeRules, now: datetime) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from agentloop.errors import AppError, Invalid
 from agentloop.gathering import Gathering
 from agentloop.idempotency import KEEP_HOURS, key_of
 from agentloop.ids import new_id, shown
-from agentloop.masking import Mask, masked, masked_id, masker
+from agentloop.masking import Mask, masked, masked_head, masked_id, masker
 from agentloop.models import Project
 from agentloop.parsing import as_json_text, read_time
 from agentloop.sql import run, run_positional, with_retries
@@ -120,16 +120,14 @@ def read_turn(item: Any, rules: IntakeRules, now: datetime, idempotency_key: str
     metadata = _as_object("metadata", item.get("metadata"))
     said = _lifted(item, metadata)
     signals = _as_object("signals", item.get("signals"))
-    question, response = as_json_text(item["question"]), as_json_text(item["agent_response"])
-    if rules.mask:
-        question, response = rules.mask(question), rules.mask(response)
-        signals, metadata = masked(signals, rules.mask), masked(metadata, rules.mask)
 
     truncated: list[str] = []
+    question = masked_head(as_json_text(item["question"]), rules.question_limit, rules.mask)
     question = _cut("question", question, rules.question_limit, truncated)
+    response = masked_head(as_json_text(item["agent_response"]), rules.response_limit, rules.mask)
     response = _cut("response", response, rules.response_limit, truncated)
-    signals = _fit("signals", signals, MAX_SIGNAL_BYTES, truncated, most=MAX_SIGNALS)
-    metadata = _fit("metadata", metadata, MAX_METADATA_BYTES, truncated)
+    signals = _fit("signals", signals, MAX_SIGNAL_BYTES, truncated, rules.mask, most=MAX_SIGNALS)
+    metadata = _fit("metadata", metadata, MAX_METADATA_BYTES, truncated, rules.mask)
     reasons = signal_reasons(signals, rules.weights, rules.default_weight)
     priority = round(sum(reasons.values()), 3)
     tags = said.get("tags")
@@ -209,11 +207,24 @@ def _cut(name: str, text: str, limit: int, truncated: list[str]) -> str:
     return encoded[:limit].decode(errors="ignore")
 
 
-def _fit(name: str, value: dict[str, Any], limit: int, truncated: list[str], most: int = 1000) -> dict[str, Any]:
-    """As many of the first members as fit the limits."""
+def _fit(
+    name: str, value: dict[str, Any], limit: int, truncated: list[str], mask: Mask | None, most: int = 1000
+) -> dict[str, Any]:
+    """As many of the first members as fit the limits, masked. Before masking too: a client may send megabytes."""
+    kept = _first(value, limit, most)
+    is_cut = len(kept) < len(value)
+    if mask:
+        whole = masked(kept, mask)
+        kept = _first(whole, limit, most)
+        is_cut = is_cut or len(kept) < len(whole)
+    if is_cut:
+        truncated.append(name)
+    return kept
+
+
+def _first(value: dict[str, Any], limit: int, most: int) -> dict[str, Any]:
     if len(value) <= most and len(orjson.dumps(value)) <= limit:
         return value
-    truncated.append(name)
     kept: dict[str, Any] = {}
     size = 2
     for key, part in list(value.items())[:most]:

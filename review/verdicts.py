@@ -14,7 +14,7 @@ from agentloop import audit
 from agentloop.actors import Actor
 from agentloop.errors import Conflict, Invalid
 from agentloop.ids import shown
-from agentloop.masking import mask_of, masked, masked_id
+from agentloop.masking import mask_of, masked, masked_head, masked_id
 from agentloop.models import Project
 from review import double, errors, evidence, gold, memories, notices, rubrics
 from review.intake import IntakeRules, content_hash
@@ -169,7 +169,7 @@ def as_stored(project: Project, question: str, response: str) -> tuple[str, str]
     rules = IntakeRules.of(project)
 
     def stored(text: str, limit: int) -> str:
-        text = rules.mask(text) if rules.mask else text
+        text = masked_head(text, limit, rules.mask)
         return text.encode()[:limit].decode(errors="ignore")
 
     return stored(question, rules.question_limit), stored(response, rules.response_limit)

@@ -1,5 +1,6 @@
 """GET and PATCH /v1/project."""
 
+import pytest
 from django.test import Client
 
 from agentloop.models import AuditEntry, Project
@@ -105,3 +106,25 @@ def test_the_wrong_method_is_told_which_are_right(admin: Caller) -> None:
         "method_not_allowed",
         "GET, PATCH, HEAD, OPTIONS",
     )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        (r"(?<!\d)\d{9}", "it looks behind, and RE2, which never takes for ever, has no such thing"),
+        (r"\d{9}(?!\d)", "it looks ahead, and RE2"),
+        (r"(\d)\1", "it refers back to a group, and RE2"),
+        (r"\d+\Z", "has to say \\z"),
+        ("(", "missing )"),
+        (r"\bJosé\b", "know ASCII alone"),
+        (r"\d*", "matches the empty text"),
+        (r"\b", "matches the empty text"),
+    ],
+)
+def test_a_mask_pattern_that_cannot_be_used_is_refused_with_the_reason(
+    admin: Caller, project: Project, pattern: str, reason: str
+) -> None:
+    answer = admin("PATCH", "/v1/project", {"settings": {"mask_patterns": ["fine", pattern]}})
+    assert (answer.status, reason in answer.body["fields"]["mask_patterns"]) == (422, True), answer.body
+    project.refresh_from_db()
+    assert "mask_patterns" not in project.settings

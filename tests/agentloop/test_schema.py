@@ -8,9 +8,10 @@ import pytest
 import yaml
 from django.core.management import call_command
 from django.test import Client
+from django.utils.html import escape
 from drf_spectacular.validation import validate_schema
 
-from agentloop.schema import described
+from agentloop.schema import described, examples
 
 OPERATIONS = [
     (path, method, operation)
@@ -105,3 +106,10 @@ def test_examples_fit_a_shell(admin: Any) -> None:
     for _, _, operation in OPERATIONS:
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         assert "'" not in json.dumps(content.get("examples", {})), operation["operationId"]
+
+
+def test_the_reference_shows_the_examples_of_answers_and_refusals() -> None:
+    page = Client().get("/api/docs/").text
+    for one in examples().values():
+        for value in (one["answer"], one["refused"]["answer"]):
+            assert escape(json.dumps(value, ensure_ascii=False, indent=2)) in page

@@ -141,7 +141,7 @@ def test_each_kind_of_setting_is_read(
     [
         ("queue", {"random_share": "2"}, "Takes a number from 0 to 1."),
         ("queue", {"claim_minutes": "soon"}, "Enter a whole number."),
-        ("privacy", {"mask_patterns": "("}, "Has a pattern that cannot be read"),
+        ("privacy", {"mask_patterns": "("}, "Has a pattern that cannot be used: missing )"),
         ("blame", {"blame.model": "3"}, "Takes an object with numbers from 0 to 1"),
         ("authority", {"authority.1": "review"}, "Takes the five sources, weakest first"),
     ],
@@ -363,11 +363,13 @@ def test_a_member_is_not_invited_again_and_no_nonsense_is(alice: Client, bob: Cl
 
 
 def test_the_link_goes_out_by_mail_where_there_is_a_server(alice: Client, settings: LazySettings) -> None:
-    settings.SENDS_MAIL = True
+    settings.SENDS_MAIL, settings.BASE_URL = True, "https://loop.acme.example"
     address = invited(alice)
     [letter] = mail.outbox
     assert letter.to == ["eve@example.com"]
-    assert f"http://testserver{address}" in str(letter.body)
+    assert f"https://loop.acme.example{address}" in str(letter.body)
+    # Where the page was asked for is the browser's word, and no letter's.
+    assert "testserver" not in str(letter.body)
 
 
 def test_roles_change_and_members_go(alice: Client, bob: Client, project: Project) -> None:

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.core import mail
 from django.test import Client
@@ -52,6 +53,16 @@ def test_guessing_is_stopped_and_the_right_password_does_not_help_then(bob: None
     assert "Too many failed login attempts" in sign_in(Client()).text
 
 
+def test_guessing_is_counted_together_whatever_host_the_guesses_name(bob: None) -> None:
+    answers = [
+        Client(headers={"Host": f"{number}.example"}, REMOTE_ADDR=f"203.0.113.{number}").post(
+            "/accounts/login/", {"login": "bob@example.com", "password": "wrong"}
+        )
+        for number in range(7)
+    ]
+    assert "Too many failed login attempts" in answers[-1].text
+
+
 def test_signing_out_needs_a_form(bob: None, client: Client) -> None:
     sign_in(client)
     assert client.get("/accounts/logout/").status_code == 200
@@ -91,6 +102,17 @@ def test_a_forgotten_password_is_reset_by_letter(bob: None, client: Client) -> N
     assert client.post(form.request["PATH_INFO"], data).status_code == 302
     assert Client().login(email="bob@example.com", password="another-long-one")
     assert "too old or has been used" in Client().get(found[0]).text
+
+
+def test_the_letters_link_is_the_operators_word_not_the_requests(bob: None, settings: LazySettings) -> None:
+    settings.BASE_URL = "https://loop.acme.example"
+    asking = Client(headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"})
+    assert asking.post("/accounts/password/reset/", {"email": "bob@example.com"}).status_code == 302
+    [letter] = mail.outbox
+    assert "evil.example" not in letter.message().as_string()
+    assert "\nhttps://loop.acme.example/accounts/password/reset/key/" in str(letter.body)
+    assert letter.subject.startswith("[AgentLoop] ")
+    assert "Hello from AgentLoop!" in str(letter.body)
 
 
 def test_a_letter_goes_to_nobody_unknown_and_the_page_does_not_tell(bob: None, client: Client) -> None:

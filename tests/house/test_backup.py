@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from agentloop import backups, embedded
-from tests.house.running import manage
+from tests.house.running import free_port, manage
 
 pytestmark = pytest.mark.slow
 
@@ -144,3 +144,13 @@ def test_a_dump_of_the_newest_goes_into_the_oldest_that_is_supported(saved: Path
     finally:
         tool("pg_ctl", "stop", "-w", "-m", "fast")
         shutil.rmtree(data)
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_a_database_that_cannot_be_reached_is_one_line(command: str, tmp_path: Path) -> None:
+    url = f"postgresql://someone:hidden@127.0.0.1:{free_port()}/nothing"
+    done = manage(tmp_path / "home", command, str(tmp_path / "a.dump"), DATABASE_URL=url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("The database cannot be used: connection failed")
+    assert (done.stderr.count("\n"), "hidden" in done.stderr) == (1, False)
+    assert not list(tmp_path.glob("a.dump*"))

@@ -57,6 +57,43 @@ def test_our_services_have_no_rights_and_use_the_named_servers(name: str) -> Non
     assert set(service["depends_on"]) == {"postgres", "valkey"}
 
 
+def test_every_documented_variable_reaches_the_services_that_read_it() -> None:
+    """Each name in .env.example is handed on; compose itself says where the servers and the home folder are."""
+    documented = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    own = {"DATABASE_URL", "BROKER_URL", "AGENTLOOP_HOME", "AGENTLOOP_HOST", "AGENTLOOP_PORT", "POSTGRES_PASSWORD"}
+    of_one = {"AGENTLOOP_WEB_PROCESSES": "web", "AGENTLOOP_WEB_THREADS": "web", "AGENTLOOP_WORKER_PROCESSES": "worker"}
+    for name in OURS:
+        environment = COMPOSE["services"][name]["environment"]
+        read = {variable for variable in documented - own if of_one.get(variable, name) == name}
+        passed = {variable for variable, text in environment.items() if text.startswith("${" + variable + ":")}
+        assert read <= passed, f"Add to the environment in deploy/compose.yaml: {sorted(read - passed)}"
+
+
+def test_what_is_set_for_the_containers_is_what_the_settings_have(image: Path) -> None:
+    given = {
+        "POSTGRES_PASSWORD": "p",
+        "AGENTLOOP_SECRET_KEY": "only-for-this-test-" * 3,
+        "AGENTLOOP_BASE_URL": "https://loop.acme.example",
+        "AGENTLOOP_EMAIL_URL": "smtp+tls://user:secret@mail.acme.example:587",
+        "AGENTLOOP_EMAIL_FROM": "Acme <loop@acme.example>",
+        "AGENTLOOP_OIDC_ISSUER": "https://id.acme.example",
+        "AGENTLOOP_OIDC_CLIENT_ID": "loop",
+        "AGENTLOOP_OIDC_CLIENT_SECRET": "hush",
+        "AGENTLOOP_WEBHOOK_HOSTS": "hooks.internal",
+    }
+    code = (
+        "import json; from django.conf import settings as s;"
+        "app = s.SOCIALACCOUNT_PROVIDERS['openid_connect']['APPS'][0];"
+        "mail = [s.EMAIL_HOST, s.DEFAULT_FROM_EMAIL, s.WEBHOOK_HOSTS];"
+        "print(json.dumps([*mail, app['client_id'], app['secret'], app['name']]))"
+    )
+    said = settings_say(image, resolved(COMPOSE["services"]["worker"]["environment"], given), code)
+    assert json.loads(said) == [
+        *("mail.acme.example", "Acme <loop@acme.example>", ["hooks.internal"]),
+        *("loop", "hush", "single sign-on"),
+    ]
+
+
 def test_no_secret_has_a_default() -> None:
     text = (ROOT / "deploy" / "compose.yaml").read_text()
     uses = re.findall(r"\$\{(POSTGRES_PASSWORD|AGENTLOOP_SECRET_KEY)(?!_)(:?.)", text)
@@ -152,6 +189,10 @@ def test_the_environment_of_compose_is_one_that_settings_take(name: str, image: 
     environment = resolved(COMPOSE["services"][name]["environment"], secrets)
     assert not any("$" in text for text in environment.values())
     code = "from django.conf import settings as s; print(s.PORT, s.HOST, s.DATABASES['default']['HOST'], s.WEB_THREADS)"
+    assert settings_say(image, environment, code).split() == ["8000", "0.0.0.0", "postgres", "8"]
+
+
+def settings_say(image: Path, environment: dict[str, str], code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=image,
@@ -161,7 +202,8 @@ def test_the_environment_of_compose_is_one_that_settings_take(name: str, image: 
         timeout=60,
         check=False,
     )
-    assert (done.stdout.split(), done.stderr) == (["8000", "0.0.0.0", "postgres", "8"], "")
+    assert done.stderr == ""
+    return done.stdout
 
 
 @pytest.mark.slow

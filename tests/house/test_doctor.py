@@ -8,7 +8,9 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from agentloop import doctor
+from agentloop.actors import SYSTEM
 from agentloop.doctor import Finding
+from agentloop.tenancy import create_project
 from tests.house.running import free_port, manage
 
 
@@ -97,3 +99,15 @@ def test_a_postgresql_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch
     found = doctor.database()
     assert found.level == "FAIL"
     assert "AgentLoop needs 99 or newer" in found.text
+
+
+@pytest.mark.django_db
+def test_a_mask_pattern_that_is_left_out_is_a_failure() -> None:
+    project = create_project(name="Acme", actor=SYSTEM)
+    project.settings = {"mask_patterns": ["ACME-[0-9]+"]}
+    project.save(update_fields=["settings"])
+    assert doctor.mask_patterns().level == "OK"
+    project.settings = {"mask_patterns": ["ACME-[0-9]+", r"(?<=no )\d+"]}
+    project.save(update_fields=["settings"])
+    found = doctor.mask_patterns()
+    assert (found.level, found.text.split(",")[0]) == ("FAIL", r"acme: (?<=no )\d+ is left out")

@@ -180,6 +180,11 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
     assert f"Port {port} is in use" in line
 
 
+def test_mail_without_the_sites_own_address_is_said(tmp_path: Path) -> None:
+    line = refused_start(tmp_path / "home", AGENTLOOP_EMAIL_URL="smtp://mail.example:25")
+    assert "AGENTLOOP_EMAIL_URL needs AGENTLOOP_BASE_URL beside it" in line
+
+
 def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.write_text("a file, so that root can't write there either")

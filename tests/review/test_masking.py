@@ -1,10 +1,14 @@
 """Personal data masked at intake, before anything is stored."""
 
+import logging
+import time
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agentloop.masking import masker
+from agentloop.masking import MARGIN, masked_head, masker
 from agentloop.models import Project
 from review.models import Annotation, Draft, Memory
 from tests.review.support import Caller, turn_of
@@ -60,6 +64,104 @@ def test_leaves(text: str) -> None:
 
 def test_masks_nothing_unless_asked() -> None:
     assert masker((), ()) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "kept"),
+    [
+        ("ACME-[0-9]+", "order ACME-77, ACME-8", "order [masked], [masked]"),
+        (r"(?i)acme-\d+", "Acme-77", "[masked]"),
+        # Words, digits and spaces are those of every language, as they were with Python's own patterns.
+        (r"\bkunde \w+\b", "kunde José, kunde Мария", "[masked], [masked]"),
+        (r"\bAnn\b", "Ann, Änn, Anné, éAnn", "[masked], Änn, Anné, éAnn"),
+        (r"\d{4}", "٣٤٥٦ and 1234", "[masked] and [masked]"),
+        (r"no\s\d+", "no\u00a07", "[masked]"),
+        ("[^\\W\\d_]+!", "é日本! 😀", "[masked] 😀"),
+        ("José", "Hi José 😀 José", "Hi [masked] 😀 [masked]"),
+        (r"\p{Cyrillic}+", "é Мария", "é [masked]"),
+    ],
+)
+def test_masks_what_a_projects_pattern_matches(pattern: str, text: str, kept: str) -> None:
+    mask = masker((), (pattern,))
+    assert mask is not None
+    assert mask(text) == kept
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r"(\w+\s?)*@x", "abcdefgh " * 2_000),
+        (r"(a|a)*b", "a" * 20_000),
+        # Each match is quick, and there are thousands, each of which looks for the z at the end.
+        (r"a.*z|a", "a" * 40_000),
+    ],
+)
+def test_no_pattern_takes_for_ever(pattern: str, text: str) -> None:
+    mask = masker((), (pattern,))
+    assert mask is not None
+    began = time.thread_time()
+    mask(text)
+    assert time.thread_time() - began < 2
+
+
+def test_what_a_pattern_has_no_time_for_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentloop.patterns.LEAST_SECONDS", -1)
+    mask = masker((), ("ACME-[0-9]+", "7"))
+    assert mask is not None
+    assert mask("order ACME-77, then ACME-8") == "order [masked][masked]"
+    assert mask("order ACME-, then") == "order ACME-, then"
+
+
+def test_a_stored_pattern_that_cannot_be_used_is_left_out_and_told(
+    call: Caller, project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    project.settings |= {"mask_patterns": [r"(?<=no )\d+", "ACME-[0-9]+"]}
+    project.save(update_fields=["settings"])
+    with caplog.at_level(logging.WARNING, "agentloop.masking"):
+        assert turn_of(call.log("no 7 of ACME-77")).question == "no 7 of [masked]"
+    assert "is left out: it looks behind" in caplog.text
+    assert masker((), (r"(?<=no )\d+",)) is None
+
+
+WORDS = st.sampled_from(["a@b.com ", "5555 5555 5555 4444 ", "10.0.0.1", " word ", "é", "日本 ", "ACME-1", "\n"])
+
+
+@given(st.lists(WORDS, max_size=60).map("".join), st.integers(1, 400))
+def test_the_head_is_that_of_the_whole_masked_text(text: str, limit: int) -> None:
+    mask = masker(ALL, ("ACME-[0-9]+",))
+    assert mask is not None
+    long = text + "x" * MARGIN + text
+    for whole in (text, long):
+        assert masked_head(whole, limit, mask)[:limit] == mask(whole)[:limit]
+
+
+def test_megabytes_are_not_masked_to_be_cut() -> None:
+    seen: list[int] = []
+
+    def mask(text: str) -> str:
+        seen.append(len(text))
+        return text
+
+    masked_head("x" * 5_000_000, 1_000, mask)
+    assert seen == [1_000 + MARGIN]
+
+
+def test_what_stands_across_the_cut_is_masked_whole(call: Caller, with_settings: Callable[..., Project]) -> None:
+    with_settings(mask=list(ALL), question_limit=100, response_limit=100)
+    text = "x" * 88 + " 5555 5555 5555 4444 " + "y" * 3 * MARGIN
+    turn = turn_of(call.log(text, "ann@example.com " * MARGIN))
+    assert (turn.question, turn.truncated) == ("x" * 88 + " [card] yyyy", ["question", "response"])
+    assert turn.response == ("[email] " * 13)[:100]
+    judged = {"question": text, "agent_response": "bob@example.com " * MARGIN, "rating": "partial", "correction": "No."}
+    assert call("POST", "/v1/annotations", judged).body["turn_id"] == turn.shown_id
+
+
+def test_members_that_become_one_by_masking_are_not_called_cut(
+    call: Caller, with_settings: Callable[..., Project]
+) -> None:
+    with_settings(mask=["email"])
+    turn = turn_of(call.log(metadata={"a@b.com": 1, "c@d.com": 2}))
+    assert (turn.metadata, turn.truncated) == ({"[email]": 2}, [])
 
 
 def test_masks_everything_a_turn_says(call: Caller, with_settings: Callable[..., Project]) -> None:
