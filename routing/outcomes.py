@@ -20,11 +20,13 @@ from routing.engine.categories import FAILURE_CATEGORIES
 from routing.engine.choice import TRIES_KEPT
 from routing.engine.evidence import Evidence, Source
 from routing.engine.executions import Execution, Said, executions
-from routing.engine.histogram import POINTS
-from routing.sums import Counted, StateKey, Sums, Terms, outcome_of
+from routing.engine.histogram import POINTS, RENEWAL_EXPONENT
+from routing.sums import Counted, StateKey, StateSum, Sums, Terms, outcome_of
 
 # Older ones tell the watch nothing, and are deleted.
 FIRST_REPORTS_LAST_S = 14 * 86400
+# Far below what any figure shows, and no product of four such is too small for PostgreSQL, which refuses those.
+TINY = 1e-60
 Pair = tuple[UUID, str]
 Costs = tuple[float | None, float | None]
 
@@ -39,6 +41,8 @@ OUTCOME_COLUMNS = (
 )
 # A path's terms, in the order of `Terms`.
 TERMS = "terms, since, half_life_s, landmark, forgets_before"
+# Of a path: its landmark lies so far back that before long a new outcome would weigh more than a float holds.
+MUST_RENEW = f"ln(2) * (extract(epoch FROM now()) - landmark) > {RENEWAL_EXPONENT} * half_life_s"
 
 
 # --- what was said, as it was read ----------------------------------------------------------------------------
@@ -76,6 +80,29 @@ def ledger_of(added: Any, words: Any, outcomes: Any, paths: Any, spans: Any) -> 
     for trace, model, cost, latency in loaded(spans):
         found.spans.setdefault((trace, model), []).append((cost, latency))
     return found
+
+
+def renew_landmarks(project: Project, ledger: Ledger) -> None:
+    """Gives those of the paths that were idle for very long a landmark of now, before anything is written by the old
+    one."""
+    now = time.time()
+    overdue = [path for path, terms in ledger.terms.items() if terms.decay and terms.decay.must_renew(now)]
+    if not overdue:
+        return
+    renewed = run(
+        f"""
+        UPDATE routing_path AS path SET terms = terms + 1, landmark = extract(epoch FROM now()) FROM (
+            SELECT id FROM routing_path WHERE project_id = %s AND id = ANY(%s) AND {MUST_RENEW}
+            ORDER BY id FOR NO KEY UPDATE
+        ) AS locked WHERE path.id = locked.id RETURNING path.id
+        """,
+        [project.id, overdue],
+    )
+    if renewed:
+        reckon(project, sorted(path for (path,) in renewed))
+    # Also of those that another writer renewed meanwhile.
+    for path, *terms in run(f"SELECT id, {TERMS} FROM routing_path WHERE id = ANY(%s)", [overdue]):
+        ledger.terms[path] = Terms(*terms)
 
 
 def said_of(row: Mapping[str, Any]) -> Said[UUID]:
@@ -216,6 +243,9 @@ _STATE_RECORD = (
     "earlier_decayed float8[], samples bigint, tries float8[]"
 )
 _STATE_NAMES = ", ".join(part.split()[0] for part in _STATE_RECORD.split(", "))
+# What of a state hangs on its path's terms.
+_BY_TERMS = ("terms", "own", "earlier", "own_decayed", "earlier_decayed", "samples")
+_ZEROS = f"array_fill(0::float8, ARRAY[{len(POINTS)}])"
 _BUCKET_RECORD = (
     "goal_id uuid, path_id uuid, pipeline_id text, start int, samples bigint, successes float8, rated float8, "
     "counts float8[], failures float8[], cost_usd float8, costs bigint, latencies jsonb"
@@ -295,13 +325,13 @@ def apply(project: Project, done: Correction) -> None:
     left = set(done.sums.states) - set(written)
     if left:
         reckon(project, sorted({path for _, path, _ in left}))
-    went = [key for key, total in done.sums.states.items() if total.tries_went and key not in left]
-    if went:
-        _look_up_tries(project, sorted(went))
+    unsure = left | {key for key, total in done.sums.states.items() if total.tries_went}
+    if unsure:
+        _look_up_tries(project, sorted(unsure))
 
 
 def _look_up_tries(project: Project, keys: Sequence[StateKey]) -> None:
-    """The latest tries of states that lost one; their rows are this transaction's already."""
+    """The latest tries of states that lost one, or took none; their rows are this transaction's already."""
     given = [{"goal_id": goal, "path_id": path, "pipeline_id": pipeline} for goal, path, pipeline in keys]
     run(
         f"""
@@ -320,38 +350,84 @@ def _look_up_tries(project: Project, keys: Sequence[StateKey]) -> None:
     )
 
 
+# A path's outcomes by pipeline, regime and the lower of the two points that a value lies between: what `tally` and
+# `contribution` say of each, summed up. Where PostgreSQL would call a product too small, it is nothing.
+_PARTS_SQL = f"""
+SELECT path_id, goal_id, pipeline_id, is_own, below, count(*), sum(lower), sum(upper), sum(lower * factor),
+    sum(upper * factor)
+FROM (
+    SELECT *, weight * rest AS upper, weight - weight * rest AS lower,
+        CASE WHEN exponent > ln({TINY}) THEN exp(exponent) ELSE 0 END AS factor
+    FROM (
+        SELECT path.id AS path_id, path.goal_id, pipeline_id, coalesce(at >= since, true) AS is_own, below,
+            CASE WHEN value * 10 - below > {TINY} THEN value * 10 - below ELSE 0 END AS rest,
+            CASE WHEN at < forgets_before OR least(attribution, confidence) < {TINY} THEN 0
+                ELSE attribution * confidence END AS weight,
+            ln(2::float8) / half_life_s * (at - landmark) AS exponent
+        FROM routing_path AS path
+        JOIN routing_outcome AS outcome ON outcome.project_id = path.project_id AND outcome.goal_id = path.goal_id
+            AND outcome.path_id = path.id
+        CROSS JOIN LATERAL (SELECT coalesce(score, success::int) AS value) AS told
+        CROSS JOIN LATERAL (SELECT least(floor(value * 10), 9)::int AS below) AS placed
+        WHERE path.project_id = %(project)s AND path.id = ANY(%(paths)s) AND attribution > 0 AND value IS NOT NULL
+    ) AS weighed
+) AS split GROUP BY 1, 2, 3, 4, 5
+"""
+
+
 def reckon(project: Project, paths: Sequence[UUID]) -> None:
-    """Makes the states of paths anew from their outcomes, by the paths' terms as they are now.
+    """Makes the states of paths anew from their outcomes, by the paths' terms as they are now. Their latest tries hang
+    on no terms, and stay.
 
     Locks the paths and their states in order, and only then reads: a writer that is under way either has added to
     a state, and is waited for, or finds that the terms have changed and comes here itself.
     """
     with transaction.atomic():
-        locked = run(
-            f"""
-            SELECT id, goal_id, {TERMS} FROM routing_path
-            WHERE project_id = %s AND id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
-            """,
-            [project.id, list(paths)],
-        )
+        states = _lock_states(project, paths)
+        for path, goal, pipeline, *part in run(_PARTS_SQL, {"project": project.id, "paths": list(paths)}):
+            for name in {"", pipeline}:
+                if (goal, path, name) in states:
+                    states[goal, path, name].add_part(*part)
         run(
-            "SELECT 1 FROM routing_pathstate WHERE project_id = %s AND path_id = ANY(%s) "
-            "ORDER BY path_id, pipeline_id FOR UPDATE",
-            [project.id, list(paths)],
+            f"""
+            UPDATE routing_pathstate AS kept SET version = version + 1, updated_at = now(),
+                {", ".join(f"{name} = given.{name}" for name in _BY_TERMS)}
+            FROM json_to_recordset(%s::json) AS given({_STATE_RECORD})
+            WHERE kept.project_id = %s AND kept.path_id = given.path_id AND kept.pipeline_id = given.pipeline_id
+            """,
+            [orjson.dumps(Sums(states).state_rows()).decode(), project.id],
         )
-        for path, goal, *terms in locked:
-            _reckon_path(project, goal, path, Terms(*terms))
 
 
-def _reckon_path(project: Project, goal: UUID, path: UUID, terms: Terms) -> None:
-    sums = Sums()
-    columns = OUTCOME_COLUMNS.split(", ")
-    for row in run(
-        f"SELECT {OUTCOME_COLUMNS} FROM routing_outcome WHERE project_id = %s AND goal_id = %s AND path_id = %s",
-        [project.id, goal, path],
-    ):
-        sums.correct(goal, path, terms, None, outcome_of(dict(zip(columns, row, strict=True))))
-    write_states(project, sums, [path])
+def _lock_states(project: Project, paths: Sequence[UUID]) -> dict[StateKey, StateSum]:
+    """Locks paths and then their states, in order; answers them with nothing in them yet.
+
+    Whoever adds a state to a path adds to that of all pipelines, or takes out of one that is there: so a path without
+    any gets one first, and nobody adds to what was locked, nor beside it.
+    """
+    given = {"project": project.id, "paths": list(paths)}
+    locked = run(
+        f"SELECT id, {TERMS} FROM routing_path WHERE project_id = %(project)s AND id = ANY(%(paths)s) "
+        "ORDER BY id FOR NO KEY UPDATE",
+        given,
+    )
+    terms = {path: Terms(*rest) for path, *rest in locked}
+    run(
+        f"""
+        INSERT INTO routing_pathstate AS kept (
+            project_id, version, updated_at, goal_id, path_id, pipeline_id, terms, own, earlier, samples, tries)
+        SELECT project_id, 0, now(), goal_id, id, '', terms, {_ZEROS}, {_ZEROS}, 0, '{{}}' FROM routing_path
+        WHERE project_id = %(project)s AND id = ANY(%(paths)s) ORDER BY id
+        ON CONFLICT (project_id, path_id, pipeline_id) DO UPDATE SET version = kept.version
+        """,
+        given,
+    )
+    states = run(
+        "SELECT goal_id, path_id, pipeline_id FROM routing_pathstate "
+        "WHERE project_id = %(project)s AND path_id = ANY(%(paths)s) ORDER BY path_id, pipeline_id FOR UPDATE",
+        given,
+    )
+    return {(goal, path, pipeline): StateSum(terms[path]) for goal, path, pipeline in states}
 
 
 def write_states(project: Project, sums: Sums, paths: Sequence[UUID]) -> None:
@@ -370,10 +446,9 @@ def write_states(project: Project, sums: Sums, paths: Sequence[UUID]) -> None:
         {"project": project.id, "states": orjson.dumps(sums.state_rows()).decode()},
     )
     given = [{"path_id": path, "pipeline_id": pipeline} for _, path, pipeline in sums.states]
-    zeros = "array_fill(0::float8, ARRAY[11])"
     run(
         f"""
-        UPDATE routing_pathstate AS state SET version = version + 1, own = {zeros}, earlier = {zeros},
+        UPDATE routing_pathstate AS state SET version = version + 1, own = {_ZEROS}, earlier = {_ZEROS},
             own_decayed = NULL, earlier_decayed = NULL, samples = 0, tries = '{{}}',
             terms = (SELECT terms FROM routing_path WHERE id = state.path_id)
         WHERE project_id = %s AND path_id = ANY(%s) AND (path_id, pipeline_id) NOT IN (
@@ -402,6 +477,7 @@ def recost(project: Project, traces: Sequence[str]) -> None:
     """Gives the outcomes of locked traces what their calls cost and took, as the spans say now."""
     [answer] = run(COSTS_SQL, {"project": project.id, "traces": list(traces)}, keep_plan=True)
     ledger = ledger_of(*answer)
+    renew_landmarks(project, ledger)
     done = Correction()
     for (goal, trace), of_pair in ledger.outcomes.items():
         for path, row in of_pair.items():
