@@ -7,7 +7,7 @@ out and put in, in one statement. The states of a path whose terms change are ma
 import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from routing.engine.choice import TRIES_KEPT
 from routing.engine.evidence import Evidence, Source
 from routing.engine.executions import Execution, Said, executions
 from routing.engine.histogram import POINTS, RENEWAL_EXPONENT
+from routing.prices import bare_name
 from routing.sums import Counted, StateKey, StateSum, Sums, Terms, outcome_of
 
 # Older ones tell the watch nothing, and are deleted.
@@ -29,6 +30,7 @@ FIRST_REPORTS_LAST_S = 14 * 86400
 TINY = 1e-60
 Pair = tuple[UUID, str]
 Costs = tuple[float | None, float | None]
+UNKNOWN_COSTS: Costs = (None, None)
 
 # What the outcome is made of.
 WORD = (
@@ -55,6 +57,38 @@ def loaded(value: Any) -> list[Any]:
     return orjson.loads(value) if isinstance(value, str | bytes) else value
 
 
+class Calls:
+    """What the calls of traces cost and took, by the models that their spans name."""
+
+    def __init__(self, spans: Iterable[tuple[str, str, float | None, float | None]]) -> None:
+        self._by_name: dict[tuple[str, str], dict[str, list[Costs]]] = {}
+        for trace, model, cost, latency in spans:
+            of_model = self._by_name.setdefault((trace, bare_name(model)), {})
+            of_model.setdefault(model, []).append((cost, latency))
+
+    def spent(self, trace: str, model: str, models: Collection[str], before: Costs) -> Costs:
+        """What one execution's calls cost and took together, in an order-free sum. `models` are those of all the
+        executions of the goal and trace.
+
+        Its calls are those that name its model as it does; else those that name it without the provider or in another
+        edition, if no other execution's model goes by that name. Where there are no spans what was known before
+        stands: retention ends them, not what the calls cost.
+        """
+        name = bare_name(model)
+        told = self._by_name.get((trace, name))
+        if told is None:
+            return before
+        calls = told.get(model, [])
+        if not calls and all(other == model or bare_name(other) != name for other in models):
+            calls = [call for of_model in told.values() for call in of_model]
+        return _sum_of([cost for cost, _ in calls]), _sum_of([latency for _, latency in calls])
+
+
+def _sum_of(figures: Iterable[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return math.fsum(known) if known else None
+
+
 @dataclass(slots=True)
 class Ledger:
     """The traces as they stand now, and their outcomes as they were."""
@@ -64,12 +98,20 @@ class Ledger:
     outcomes: dict[Pair, dict[UUID | None, dict[str, Any]]]
     terms: dict[UUID, Terms]
     models: dict[UUID, str]
-    spans: dict[tuple[str, str], list[Costs]]
+    calls: Calls
+
+    def models_of(self, paths: Iterable[UUID | None]) -> set[str]:
+        return {self.models[path] for path in paths if path in self.models}
+
+    def spent(self, trace: str, path: UUID | None, models: Collection[str], old: Counted | None) -> Costs:
+        before = (old.cost_usd, old.latency_ms) if old else UNKNOWN_COSTS
+        model = self.models.get(path) if path else None
+        return before if model is None else self.calls.spent(trace, model, models, before)
 
 
 def ledger_of(added: Any, words: Any, outcomes: Any, paths: Any, spans: Any) -> Ledger:
     fresh = loaded(added)
-    found = Ledger({}, {row["key"] for row in fresh}, {}, {}, {}, {})
+    found = Ledger({}, {row["key"] for row in fresh}, {}, {}, {}, Calls(loaded(spans)))
     for row in (*loaded(words), *fresh):
         found.said.setdefault((UUID(row["goal_id"]), row["trace_id"]), []).append(said_of(row))
     for row in loaded(outcomes):
@@ -77,8 +119,6 @@ def ledger_of(added: Any, words: Any, outcomes: Any, paths: Any, spans: Any) -> 
         of_pair[UUID(row["path_id"]) if row["path_id"] else None] = row
     for path, model, *terms in loaded(paths):
         found.models[UUID(path)], found.terms[UUID(path)] = model, Terms(*terms)
-    for trace, model, cost, latency in loaded(spans):
-        found.spans.setdefault((trace, model), []).append((cost, latency))
     return found
 
 
@@ -136,20 +176,6 @@ def counted(execution: Execution, costs: Costs) -> Counted:
     return Counted(replace(execution.outcome, reason=None), execution.pipeline, *costs)
 
 
-def spent(calls: Collection[Costs], before: Counted | None = None) -> Costs:
-    """What the calls of one execution cost and took together, in an order-free sum. Where none is there what was
-    known before stands: retention ends spans, not what they cost."""
-    if not calls:
-        return (before.cost_usd, before.latency_ms) if before else (None, None)
-    costs, latencies = [], []
-    for cost, latency in calls:
-        if cost is not None:
-            costs.append(cost)
-        if latency is not None:
-            latencies.append(latency)
-    return (math.fsum(costs) if costs else None, math.fsum(latencies) if latencies else None)
-
-
 @dataclass(slots=True)
 class Correction:
     """What is to be written: outcomes that changed or went, first reports, and the sums' differences."""
@@ -167,13 +193,12 @@ def correct(project: Project, pairs: Iterable[Pair], ledger: Ledger) -> Correcti
         goal, trace = pair
         before = ledger.outcomes.get(pair, {})
         now = executions(ledger.said.get(pair, []), ladder)
+        models = ledger.models_of(now)
         for path in {*before, *now}:
             old = outcome_of(before[path]) if path in before else None
             new = None
             if path in now:
-                model = ledger.models.get(path) if path else None
-                calls = ledger.spans.get((trace, model), []) if model is not None else []
-                new = counted(now[path], spent(calls, old))
+                new = counted(now[path], ledger.spent(trace, path, models, old))
                 if new != old:
                     done.outcomes.append(outcome_row(goal, trace, path, new))
                 if path is not None:
@@ -353,25 +378,23 @@ def _look_up_tries(project: Project, keys: Sequence[StateKey]) -> None:
 # A path's outcomes by pipeline, regime and the lower of the two points that a value lies between: what `tally` and
 # `contribution` say of each, summed up. Where PostgreSQL would call a product too small, it is nothing.
 _PARTS_SQL = f"""
-SELECT path_id, goal_id, pipeline_id, is_own, below, count(*), sum(lower), sum(upper), sum(lower * factor),
-    sum(upper * factor)
+SELECT pipeline_id, is_own, below, count(*), sum(lower), sum(upper), sum(lower * factor), sum(upper * factor)
 FROM (
     SELECT *, weight * rest AS upper, weight - weight * rest AS lower,
         CASE WHEN exponent > ln({TINY}) THEN exp(exponent) ELSE 0 END AS factor
     FROM (
-        SELECT path.id AS path_id, path.goal_id, pipeline_id, coalesce(at >= since, true) AS is_own, below,
+        SELECT pipeline_id, coalesce(at >= %(since)s, true) AS is_own, below,
             CASE WHEN value * 10 - below > {TINY} THEN value * 10 - below ELSE 0 END AS rest,
-            CASE WHEN at < forgets_before OR least(attribution, confidence) < {TINY} THEN 0
+            CASE WHEN at < %(forgets_before)s OR least(attribution, confidence) < {TINY} THEN 0
                 ELSE attribution * confidence END AS weight,
-            ln(2::float8) / half_life_s * (at - landmark) AS exponent
-        FROM routing_path AS path
-        JOIN routing_outcome AS outcome ON outcome.project_id = path.project_id AND outcome.goal_id = path.goal_id
-            AND outcome.path_id = path.id
+            ln(2::float8) / %(half_life_s)s * (at - %(landmark)s) AS exponent
+        FROM routing_outcome
         CROSS JOIN LATERAL (SELECT coalesce(score, success::int) AS value) AS told
         CROSS JOIN LATERAL (SELECT least(floor(value * 10), 9)::int AS below) AS placed
-        WHERE path.project_id = %(project)s AND path.id = ANY(%(paths)s) AND attribution > 0 AND value IS NOT NULL
+        WHERE project_id = %(project)s AND goal_id = %(goal)s AND path_id = %(path)s
+            AND attribution > 0 AND value IS NOT NULL
     ) AS weighed
-) AS split GROUP BY 1, 2, 3, 4, 5
+) AS split GROUP BY 1, 2, 3
 """
 
 
@@ -379,15 +402,16 @@ def reckon(project: Project, paths: Sequence[UUID]) -> None:
     """Makes the states of paths anew from their outcomes, by the paths' terms as they are now. Their latest tries hang
     on no terms, and stay.
 
-    Locks the paths and their states in order, and only then reads: a writer that is under way either has added to
-    a state, and is waited for, or finds that the terms have changed and comes here itself.
+    Locks their states in order, and only then reads: a writer that is under way either has added to a state, and is
+    waited for, or finds that the terms have changed and comes here itself.
     """
     with transaction.atomic():
         states = _lock_states(project, paths)
-        for path, goal, pipeline, *part in run(_PARTS_SQL, {"project": project.id, "paths": list(paths)}):
-            for name in {"", pipeline}:
-                if (goal, path, name) in states:
-                    states[goal, path, name].add_part(*part)
+        for goal, path, terms in {(goal, path, state.terms) for (goal, path, _), state in states.items()}:
+            parts = run(_PARTS_SQL, {"project": project.id, "goal": goal, "path": path, **asdict(terms)})
+            for pipeline, *part in parts:
+                for key in {(goal, path, ""), (goal, path, pipeline)} & states.keys():
+                    states[key].add_part(*part)
         run(
             f"""
             UPDATE routing_pathstate AS kept SET version = version + 1, updated_at = now(),
@@ -400,18 +424,13 @@ def reckon(project: Project, paths: Sequence[UUID]) -> None:
 
 
 def _lock_states(project: Project, paths: Sequence[UUID]) -> dict[StateKey, StateSum]:
-    """Locks paths and then their states, in order; answers them with nothing in them yet.
+    """Locks the states of paths, in order; answers them with nothing in them yet, and the terms that hold by then.
 
     Whoever adds a state to a path adds to that of all pipelines, or takes out of one that is there: so a path without
-    any gets one first, and nobody adds to what was locked, nor beside it.
+    any gets one first, and nobody adds to what was locked, nor beside it. The path's row stays free: who changes its
+    terms holds it already, and waits here for a writer who would wait for that.
     """
     given = {"project": project.id, "paths": list(paths)}
-    locked = run(
-        f"SELECT id, {TERMS} FROM routing_path WHERE project_id = %(project)s AND id = ANY(%(paths)s) "
-        "ORDER BY id FOR NO KEY UPDATE",
-        given,
-    )
-    terms = {path: Terms(*rest) for path, *rest in locked}
     run(
         f"""
         INSERT INTO routing_pathstate AS kept (
@@ -427,6 +446,8 @@ def _lock_states(project: Project, paths: Sequence[UUID]) -> dict[StateKey, Stat
         "WHERE project_id = %(project)s AND path_id = ANY(%(paths)s) ORDER BY path_id, pipeline_id FOR UPDATE",
         given,
     )
+    rows = run(f"SELECT id, {TERMS} FROM routing_path WHERE project_id = %(project)s AND id = ANY(%(paths)s)", given)
+    terms = {path: Terms(*rest) for path, *rest in rows}
     return {(goal, path, pipeline): StateSum(terms[path]) for goal, path, pipeline in states}
 
 
@@ -480,11 +501,12 @@ def recost(project: Project, traces: Sequence[str]) -> None:
     renew_landmarks(project, ledger)
     done = Correction()
     for (goal, trace), of_pair in ledger.outcomes.items():
+        models = ledger.models_of(of_pair)
         for path, row in of_pair.items():
             if path is None:
                 continue
             old = outcome_of(row)
-            cost, latency = spent(ledger.spans.get((trace, ledger.models[path]), []), old)
+            cost, latency = ledger.spent(trace, path, models, old)
             new = replace(old, cost_usd=cost, latency_ms=latency)
             if new != old:
                 done.outcomes.append(outcome_row(goal, trace, path, new))

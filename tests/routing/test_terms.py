@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from agentloop.actors import SYSTEM
 from agentloop.models import Project
-from agentloop.sql import with_retries
 from routing import outcomes, watch
 from routing.engine.evidence import Source
 from routing.engine.histogram import contribution, merged
@@ -223,7 +222,7 @@ def test_terms_that_change_beside_writers_lose_nothing() -> None:
 
     def change() -> None:
         for half_life in (1, None, 2, 0.5, None, 3):
-            with_retries(lambda hours=half_life: change_goal(project, "book", {"half_life_hours": hours}))
+            change_goal(project, "book", {"half_life_hours": half_life})
 
     with ThreadPoolExecutor(5) as pool:
         writers = [pool.submit(in_other_connection, lambda part=part: write(part)) for part in range(4)]
