@@ -28,7 +28,18 @@ from routing.engine.evidence import Source
 from routing.engine.identity import canonical, path_identity
 from routing.errors import UnknownFailureCategory
 from routing.models import NAME_LIMIT, TRACE_LIMIT, Origin, goal_id, path_key
-from routing.outcomes import OUTCOME_COLUMNS, TERMS, WORD, Ledger, Pair, apply, correct, ledger_of, loaded
+from routing.outcomes import (
+    OUTCOME_COLUMNS,
+    TERMS,
+    WORD,
+    Ledger,
+    Pair,
+    apply,
+    correct,
+    ledger_of,
+    loaded,
+    renew_landmarks,
+)
 
 MAX_BATCH = 500
 MAX_TEXT = 500
@@ -521,7 +532,9 @@ def _append(project: Project, rows: Sequence[Mapping[str, Any]], pairs: Sequence
         },
         keep_plan=True,
     )
-    return ledger_of(*answer)
+    ledger = ledger_of(*answer)
+    renew_landmarks(project, ledger)
+    return ledger
 
 
 def _pairs_json(pairs: Iterable[Pair]) -> str:

@@ -7,7 +7,7 @@ out and put in, in one statement. The states of a path whose terms change are ma
 import math
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -20,13 +20,17 @@ from routing.engine.categories import FAILURE_CATEGORIES
 from routing.engine.choice import TRIES_KEPT
 from routing.engine.evidence import Evidence, Source
 from routing.engine.executions import Execution, Said, executions
-from routing.engine.histogram import POINTS
-from routing.sums import Counted, StateKey, Sums, Terms, outcome_of
+from routing.engine.histogram import POINTS, RENEWAL_EXPONENT
+from routing.prices import bare_name
+from routing.sums import Counted, StateKey, StateSum, Sums, Terms, outcome_of
 
 # Older ones tell the watch nothing, and are deleted.
 FIRST_REPORTS_LAST_S = 14 * 86400
+# Far below what any figure shows, and no product of four such is too small for PostgreSQL, which refuses those.
+TINY = 1e-60
 Pair = tuple[UUID, str]
 Costs = tuple[float | None, float | None]
+UNKNOWN_COSTS: Costs = (None, None)
 
 # What the outcome is made of.
 WORD = (
@@ -39,6 +43,8 @@ OUTCOME_COLUMNS = (
 )
 # A path's terms, in the order of `Terms`.
 TERMS = "terms, since, half_life_s, landmark, forgets_before"
+# Of a path: its landmark lies so far back that before long a new outcome would weigh more than a float holds.
+MUST_RENEW = f"ln(2) * (extract(epoch FROM now()) - landmark) > {RENEWAL_EXPONENT} * half_life_s"
 
 
 # --- what was said, as it was read ----------------------------------------------------------------------------
@@ -51,6 +57,38 @@ def loaded(value: Any) -> list[Any]:
     return orjson.loads(value) if isinstance(value, str | bytes) else value
 
 
+class Calls:
+    """What the calls of traces cost and took, by the models that their spans name."""
+
+    def __init__(self, spans: Iterable[tuple[str, str, float | None, float | None]]) -> None:
+        self._by_name: dict[tuple[str, str], dict[str, list[Costs]]] = {}
+        for trace, model, cost, latency in spans:
+            of_model = self._by_name.setdefault((trace, bare_name(model)), {})
+            of_model.setdefault(model, []).append((cost, latency))
+
+    def spent(self, trace: str, model: str, models: Collection[str], before: Costs) -> Costs:
+        """What one execution's calls cost and took together, in an order-free sum. `models` are those of all the
+        executions of the goal and trace.
+
+        Its calls are those that name its model as it does; else those that name it without the provider or in another
+        edition, if no other execution's model goes by that name. Where there are no spans what was known before
+        stands: retention ends them, not what the calls cost.
+        """
+        name = bare_name(model)
+        told = self._by_name.get((trace, name))
+        if told is None:
+            return before
+        calls = told.get(model, [])
+        if not calls and all(other == model or bare_name(other) != name for other in models):
+            calls = [call for of_model in told.values() for call in of_model]
+        return _sum_of([cost for cost, _ in calls]), _sum_of([latency for _, latency in calls])
+
+
+def _sum_of(figures: Iterable[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return math.fsum(known) if known else None
+
+
 @dataclass(slots=True)
 class Ledger:
     """The traces as they stand now, and their outcomes as they were."""
@@ -60,12 +98,20 @@ class Ledger:
     outcomes: dict[Pair, dict[UUID | None, dict[str, Any]]]
     terms: dict[UUID, Terms]
     models: dict[UUID, str]
-    spans: dict[tuple[str, str], list[Costs]]
+    calls: Calls
+
+    def models_of(self, paths: Iterable[UUID | None]) -> set[str]:
+        return {self.models[path] for path in paths if path in self.models}
+
+    def spent(self, trace: str, path: UUID | None, models: Collection[str], old: Counted | None) -> Costs:
+        before = (old.cost_usd, old.latency_ms) if old else UNKNOWN_COSTS
+        model = self.models.get(path) if path else None
+        return before if model is None else self.calls.spent(trace, model, models, before)
 
 
 def ledger_of(added: Any, words: Any, outcomes: Any, paths: Any, spans: Any) -> Ledger:
     fresh = loaded(added)
-    found = Ledger({}, {row["key"] for row in fresh}, {}, {}, {}, {})
+    found = Ledger({}, {row["key"] for row in fresh}, {}, {}, {}, Calls(loaded(spans)))
     for row in (*loaded(words), *fresh):
         found.said.setdefault((UUID(row["goal_id"]), row["trace_id"]), []).append(said_of(row))
     for row in loaded(outcomes):
@@ -73,9 +119,30 @@ def ledger_of(added: Any, words: Any, outcomes: Any, paths: Any, spans: Any) -> 
         of_pair[UUID(row["path_id"]) if row["path_id"] else None] = row
     for path, model, *terms in loaded(paths):
         found.models[UUID(path)], found.terms[UUID(path)] = model, Terms(*terms)
-    for trace, model, cost, latency in loaded(spans):
-        found.spans.setdefault((trace, model), []).append((cost, latency))
     return found
+
+
+def renew_landmarks(project: Project, ledger: Ledger) -> None:
+    """Gives those of the paths that were idle for very long a landmark of now, before anything is written by the old
+    one."""
+    now = time.time()
+    overdue = [path for path, terms in ledger.terms.items() if terms.decay and terms.decay.must_renew(now)]
+    if not overdue:
+        return
+    renewed = run(
+        f"""
+        UPDATE routing_path AS path SET terms = terms + 1, landmark = extract(epoch FROM now()) FROM (
+            SELECT id FROM routing_path WHERE project_id = %s AND id = ANY(%s) AND {MUST_RENEW}
+            ORDER BY id FOR NO KEY UPDATE
+        ) AS locked WHERE path.id = locked.id RETURNING path.id
+        """,
+        [project.id, overdue],
+    )
+    if renewed:
+        reckon(project, sorted(path for (path,) in renewed))
+    # Also of those that another writer renewed meanwhile.
+    for path, *terms in run(f"SELECT id, {TERMS} FROM routing_path WHERE id = ANY(%s)", [overdue]):
+        ledger.terms[path] = Terms(*terms)
 
 
 def said_of(row: Mapping[str, Any]) -> Said[UUID]:
@@ -109,20 +176,6 @@ def counted(execution: Execution, costs: Costs) -> Counted:
     return Counted(replace(execution.outcome, reason=None), execution.pipeline, *costs)
 
 
-def spent(calls: Collection[Costs], before: Counted | None = None) -> Costs:
-    """What the calls of one execution cost and took together, in an order-free sum. Where none is there what was
-    known before stands: retention ends spans, not what they cost."""
-    if not calls:
-        return (before.cost_usd, before.latency_ms) if before else (None, None)
-    costs, latencies = [], []
-    for cost, latency in calls:
-        if cost is not None:
-            costs.append(cost)
-        if latency is not None:
-            latencies.append(latency)
-    return (math.fsum(costs) if costs else None, math.fsum(latencies) if latencies else None)
-
-
 @dataclass(slots=True)
 class Correction:
     """What is to be written: outcomes that changed or went, first reports, and the sums' differences."""
@@ -140,13 +193,12 @@ def correct(project: Project, pairs: Iterable[Pair], ledger: Ledger) -> Correcti
         goal, trace = pair
         before = ledger.outcomes.get(pair, {})
         now = executions(ledger.said.get(pair, []), ladder)
+        models = ledger.models_of(now)
         for path in {*before, *now}:
             old = outcome_of(before[path]) if path in before else None
             new = None
             if path in now:
-                model = ledger.models.get(path) if path else None
-                calls = ledger.spans.get((trace, model), []) if model is not None else []
-                new = counted(now[path], spent(calls, old))
+                new = counted(now[path], ledger.spent(trace, path, models, old))
                 if new != old:
                     done.outcomes.append(outcome_row(goal, trace, path, new))
                 if path is not None:
@@ -216,6 +268,9 @@ _STATE_RECORD = (
     "earlier_decayed float8[], samples bigint, tries float8[]"
 )
 _STATE_NAMES = ", ".join(part.split()[0] for part in _STATE_RECORD.split(", "))
+# What of a state hangs on its path's terms.
+_BY_TERMS = ("terms", "own", "earlier", "own_decayed", "earlier_decayed", "samples")
+_ZEROS = f"array_fill(0::float8, ARRAY[{len(POINTS)}])"
 _BUCKET_RECORD = (
     "goal_id uuid, path_id uuid, pipeline_id text, start int, samples bigint, successes float8, rated float8, "
     "counts float8[], failures float8[], cost_usd float8, costs bigint, latencies jsonb"
@@ -295,13 +350,13 @@ def apply(project: Project, done: Correction) -> None:
     left = set(done.sums.states) - set(written)
     if left:
         reckon(project, sorted({path for _, path, _ in left}))
-    went = [key for key, total in done.sums.states.items() if total.tries_went and key not in left]
-    if went:
-        _look_up_tries(project, sorted(went))
+    unsure = left | {key for key, total in done.sums.states.items() if total.tries_went}
+    if unsure:
+        _look_up_tries(project, sorted(unsure))
 
 
 def _look_up_tries(project: Project, keys: Sequence[StateKey]) -> None:
-    """The latest tries of states that lost one; their rows are this transaction's already."""
+    """The latest tries of states that lost one, or took none; their rows are this transaction's already."""
     given = [{"goal_id": goal, "path_id": path, "pipeline_id": pipeline} for goal, path, pipeline in keys]
     run(
         f"""
@@ -320,38 +375,80 @@ def _look_up_tries(project: Project, keys: Sequence[StateKey]) -> None:
     )
 
 
-def reckon(project: Project, paths: Sequence[UUID]) -> None:
-    """Makes the states of paths anew from their outcomes, by the paths' terms as they are now.
+# A path's outcomes by pipeline, regime and the lower of the two points that a value lies between: what `tally` and
+# `contribution` say of each, summed up. Where PostgreSQL would call a product too small, it is nothing.
+_PARTS_SQL = f"""
+SELECT pipeline_id, is_own, below, count(*), sum(lower), sum(upper), sum(lower * factor), sum(upper * factor)
+FROM (
+    SELECT *, weight * rest AS upper, weight - weight * rest AS lower,
+        CASE WHEN exponent > ln({TINY}) THEN exp(exponent) ELSE 0 END AS factor
+    FROM (
+        SELECT pipeline_id, coalesce(at >= %(since)s, true) AS is_own, below,
+            CASE WHEN value * 10 - below > {TINY} THEN value * 10 - below ELSE 0 END AS rest,
+            CASE WHEN at < %(forgets_before)s OR least(attribution, confidence) < {TINY} THEN 0
+                ELSE attribution * confidence END AS weight,
+            ln(2::float8) / %(half_life_s)s * (at - %(landmark)s) AS exponent
+        FROM routing_outcome
+        CROSS JOIN LATERAL (SELECT coalesce(score, success::int) AS value) AS told
+        CROSS JOIN LATERAL (SELECT least(floor(value * 10), 9)::int AS below) AS placed
+        WHERE project_id = %(project)s AND goal_id = %(goal)s AND path_id = %(path)s
+            AND attribution > 0 AND value IS NOT NULL
+    ) AS weighed
+) AS split GROUP BY 1, 2, 3
+"""
 
-    Locks the paths and their states in order, and only then reads: a writer that is under way either has added to
-    a state, and is waited for, or finds that the terms have changed and comes here itself.
+
+def reckon(project: Project, paths: Sequence[UUID]) -> None:
+    """Makes the states of paths anew from their outcomes, by the paths' terms as they are now. Their latest tries hang
+    on no terms, and stay.
+
+    Locks their states in order, and only then reads: a writer that is under way either has added to a state, and is
+    waited for, or finds that the terms have changed and comes here itself.
     """
     with transaction.atomic():
-        locked = run(
-            f"""
-            SELECT id, goal_id, {TERMS} FROM routing_path
-            WHERE project_id = %s AND id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
-            """,
-            [project.id, list(paths)],
-        )
+        states = _lock_states(project, paths)
+        for goal, path, terms in {(goal, path, state.terms) for (goal, path, _), state in states.items()}:
+            parts = run(_PARTS_SQL, {"project": project.id, "goal": goal, "path": path, **asdict(terms)})
+            for pipeline, *part in parts:
+                for key in {(goal, path, ""), (goal, path, pipeline)} & states.keys():
+                    states[key].add_part(*part)
         run(
-            "SELECT 1 FROM routing_pathstate WHERE project_id = %s AND path_id = ANY(%s) "
-            "ORDER BY path_id, pipeline_id FOR UPDATE",
-            [project.id, list(paths)],
+            f"""
+            UPDATE routing_pathstate AS kept SET version = version + 1, updated_at = now(),
+                {", ".join(f"{name} = given.{name}" for name in _BY_TERMS)}
+            FROM json_to_recordset(%s::json) AS given({_STATE_RECORD})
+            WHERE kept.project_id = %s AND kept.path_id = given.path_id AND kept.pipeline_id = given.pipeline_id
+            """,
+            [orjson.dumps(Sums(states).state_rows()).decode(), project.id],
         )
-        for path, goal, *terms in locked:
-            _reckon_path(project, goal, path, Terms(*terms))
 
 
-def _reckon_path(project: Project, goal: UUID, path: UUID, terms: Terms) -> None:
-    sums = Sums()
-    columns = OUTCOME_COLUMNS.split(", ")
-    for row in run(
-        f"SELECT {OUTCOME_COLUMNS} FROM routing_outcome WHERE project_id = %s AND goal_id = %s AND path_id = %s",
-        [project.id, goal, path],
-    ):
-        sums.correct(goal, path, terms, None, outcome_of(dict(zip(columns, row, strict=True))))
-    write_states(project, sums, [path])
+def _lock_states(project: Project, paths: Sequence[UUID]) -> dict[StateKey, StateSum]:
+    """Locks the states of paths, in order; answers them with nothing in them yet, and the terms that hold by then.
+
+    Whoever adds a state to a path adds to that of all pipelines, or takes out of one that is there: so a path without
+    any gets one first, and nobody adds to what was locked, nor beside it. The path's row stays free: who changes its
+    terms holds it already, and waits here for a writer who would wait for that.
+    """
+    given = {"project": project.id, "paths": list(paths)}
+    run(
+        f"""
+        INSERT INTO routing_pathstate AS kept (
+            project_id, version, updated_at, goal_id, path_id, pipeline_id, terms, own, earlier, samples, tries)
+        SELECT project_id, 0, now(), goal_id, id, '', terms, {_ZEROS}, {_ZEROS}, 0, '{{}}' FROM routing_path
+        WHERE project_id = %(project)s AND id = ANY(%(paths)s) ORDER BY id
+        ON CONFLICT (project_id, path_id, pipeline_id) DO UPDATE SET version = kept.version
+        """,
+        given,
+    )
+    states = run(
+        "SELECT goal_id, path_id, pipeline_id FROM routing_pathstate "
+        "WHERE project_id = %(project)s AND path_id = ANY(%(paths)s) ORDER BY path_id, pipeline_id FOR UPDATE",
+        given,
+    )
+    rows = run(f"SELECT id, {TERMS} FROM routing_path WHERE project_id = %(project)s AND id = ANY(%(paths)s)", given)
+    terms = {path: Terms(*rest) for path, *rest in rows}
+    return {(goal, path, pipeline): StateSum(terms[path]) for goal, path, pipeline in states}
 
 
 def write_states(project: Project, sums: Sums, paths: Sequence[UUID]) -> None:
@@ -370,10 +467,9 @@ def write_states(project: Project, sums: Sums, paths: Sequence[UUID]) -> None:
         {"project": project.id, "states": orjson.dumps(sums.state_rows()).decode()},
     )
     given = [{"path_id": path, "pipeline_id": pipeline} for _, path, pipeline in sums.states]
-    zeros = "array_fill(0::float8, ARRAY[11])"
     run(
         f"""
-        UPDATE routing_pathstate AS state SET version = version + 1, own = {zeros}, earlier = {zeros},
+        UPDATE routing_pathstate AS state SET version = version + 1, own = {_ZEROS}, earlier = {_ZEROS},
             own_decayed = NULL, earlier_decayed = NULL, samples = 0, tries = '{{}}',
             terms = (SELECT terms FROM routing_path WHERE id = state.path_id)
         WHERE project_id = %s AND path_id = ANY(%s) AND (path_id, pipeline_id) NOT IN (
@@ -402,13 +498,15 @@ def recost(project: Project, traces: Sequence[str]) -> None:
     """Gives the outcomes of locked traces what their calls cost and took, as the spans say now."""
     [answer] = run(COSTS_SQL, {"project": project.id, "traces": list(traces)}, keep_plan=True)
     ledger = ledger_of(*answer)
+    renew_landmarks(project, ledger)
     done = Correction()
     for (goal, trace), of_pair in ledger.outcomes.items():
+        models = ledger.models_of(of_pair)
         for path, row in of_pair.items():
             if path is None:
                 continue
             old = outcome_of(row)
-            cost, latency = spent(ledger.spans.get((trace, ledger.models[path]), []), old)
+            cost, latency = ledger.spent(trace, path, models, old)
             new = replace(old, cost_usd=cost, latency_ms=latency)
             if new != old:
                 done.outcomes.append(outcome_row(goal, trace, path, new))

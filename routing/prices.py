@@ -44,9 +44,17 @@ def spellings(model: str) -> Iterator[str]:
     """The names under which a model's price may stand, the most exact first: as it is, without the provider before a
     slash, and without its edition, whose price is the model's unless it is listed by itself."""
     yield model
-    bare = model.rpartition("/")[2].lower()
-    undated = _EDITION.sub("", bare)
-    yield from (bare, undated, f"{undated}-latest")
+    yield _without_provider(model)
+    yield from (bare_name(model), f"{bare_name(model)}-latest")
+
+
+def bare_name(model: str) -> str:
+    """A model's name without its provider and its edition: what all its spellings have in common."""
+    return _EDITION.sub("", _without_provider(model))
+
+
+def _without_provider(model: str) -> str:
+    return model.rpartition("/")[2].lower()
 
 
 def lookup(project: Project, models: list[str]) -> dict[str, tuple[float, float]]:

@@ -19,13 +19,14 @@ from routing.models import Path
 from routing.outcomes import (
     BUCKETS_SQL,
     OUTCOME_COLUMNS,
+    UNKNOWN_COSTS,
     WORD,
+    Calls,
     Costs,
     counted,
     ladder_of,
     outcome_row,
     said_of,
-    spent,
     write_states,
 )
 from routing.sums import Sums, Terms
@@ -52,11 +53,13 @@ def reckoned(project: Project, goals: list[UUID] | None = None) -> Whole:
         key: Terms(path.terms, path.since, path.half_life_s, path.landmark, path.forgets_before)
         for key, path in paths.items()
     }
-    spans, kept = _spans(project), _kept_costs(project, goals)
+    calls, kept = _calls(project), _kept_costs(project, goals)
     for (trace, goal), rows in groupby(_ledger(project, goals), key=lambda row: (row["trace_id"], row["goal_id"])):
-        for path, one in executions(map(said_of, rows), ladder).items():
-            calls = spans.get((trace, paths[path].model), []) if path else []
-            now = counted(one, spent(calls) if calls else kept.get((goal, trace, path), (None, None)))
+        found = executions(map(said_of, rows), ladder)
+        models = {paths[path].model for path in found if path}
+        for path, one in found.items():
+            costs = kept.get((goal, trace, path), UNKNOWN_COSTS)
+            now = counted(one, calls.spent(trace, paths[path].model, models, costs) if path else costs)
             whole.outcomes[(goal, trace, path)] = outcome_row(goal, trace, path, now)
             whole.sums.correct(goal, path, terms[path] if path else Terms(), None, now)
     return whole
@@ -87,14 +90,9 @@ def _kept_costs(project: Project, goals: list[UUID] | None) -> dict[OutcomeKey, 
     return {(goal, trace, path): (cost, latency) for goal, trace, path, cost, latency in rows}
 
 
-def _spans(project: Project) -> dict[tuple[str, str], list[Costs]]:
-    found: dict[tuple[str, str], list[Costs]] = {}
-    for trace, model, cost, latency in run(
-        "SELECT trace_id, model, cost_usd, latency_ms FROM routing_eventspan WHERE project_id = %s AND model <> ''",
-        [project.id],
-    ):
-        found.setdefault((trace, model), []).append((cost, latency))
-    return found
+def _calls(project: Project) -> Calls:
+    sql = "SELECT trace_id, model, cost_usd, latency_ms FROM routing_eventspan WHERE project_id = %s AND model <> ''"
+    return Calls((trace, model, cost, latency) for trace, model, cost, latency in run(sql, [project.id]))
 
 
 def differences(project: Project, goals: list[UUID] | None = None) -> list[str]:

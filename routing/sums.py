@@ -76,9 +76,24 @@ class StateSum:
         _add(self.own if is_own else self.earlier, counts, sign)
         decay = self.terms.decay
         if decay is not None:
-            self.own_decayed = self.own_decayed or [0.0] * len(POINTS)
-            self.earlier_decayed = self.earlier_decayed or [0.0] * len(POINTS)
-            _add(self.own_decayed if is_own else self.earlier_decayed, decay.stored(counts, at), sign)
+            _add(self._decayed(is_own), decay.stored(counts, at), sign)
+
+    def _decayed(self, is_own: bool) -> list[float]:
+        self.own_decayed = self.own_decayed or [0.0] * len(POINTS)
+        self.earlier_decayed = self.earlier_decayed or [0.0] * len(POINTS)
+        return self.own_decayed if is_own else self.earlier_decayed
+
+    def add_part(self, is_own: bool, below: int, samples: int, *sums: float) -> None:
+        """Adds outcomes that were summed up already: all those whose values lie between two points."""
+        lower, upper, stored_lower, stored_upper = sums
+        self.samples += samples
+        counts = self.own if is_own else self.earlier
+        counts[below] += lower
+        counts[below + 1] += upper
+        if self.terms.decay is not None:
+            decayed = self._decayed(is_own)
+            decayed[below] += stored_lower
+            decayed[below + 1] += stored_upper
 
     @property
     def is_nothing(self) -> bool:

@@ -26,7 +26,7 @@ from routing.engine.histogram import EMPTY, POINTS, Decay, Histogram, merged
 from routing.engine.rollback import Change, Move, Watched, watch
 from routing.evidence import make_paths
 from routing.models import Cause, ChangeDetector, Goal, Origin, Path, PathStatus, Regime
-from routing.outcomes import BUCKETS_SQL, FIRST_REPORTS_LAST_S, reckon
+from routing.outcomes import BUCKETS_SQL, FIRST_REPORTS_LAST_S, MUST_RENEW, reckon
 from routing.paths import NewPath, note_change, renew_terms
 from routing.rebuild import differences
 from routing.standings import look
@@ -45,9 +45,10 @@ BATCH = 5000
 
 
 def goals_to_watch() -> list[tuple[UUID, UUID]]:
-    """(project, goal) of those with evidence since they were last watched, or with a path out of service."""
+    """(project, goal) of those with evidence since they were last watched, with a path out of service, or with a
+    landmark to renew."""
     rows = run(
-        """
+        f"""
         SELECT goal.project_id, goal.id FROM routing_goal AS goal
         WHERE EXISTS (
             SELECT FROM routing_pathstate AS state
@@ -56,7 +57,7 @@ def goals_to_watch() -> list[tuple[UUID, UUID]]:
         ) OR EXISTS (
             SELECT FROM routing_path AS path
             WHERE path.project_id = goal.project_id AND path.goal_id = goal.id
-                AND path.status IN ('rolled_back', 'probing')
+                AND (path.status IN ('rolled_back', 'probing') OR {MUST_RENEW})
         )
         ORDER BY goal.project_id, goal.id
         """,

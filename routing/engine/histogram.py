@@ -11,6 +11,8 @@ LAST = len(POINTS) - 1
 
 # e^600 is far inside a float's range (e^709), and leaves room for sums of many contributions.
 LARGEST_EXPONENT = 600.0
+# A landmark is renewed long before.
+RENEWAL_EXPONENT = LARGEST_EXPONENT / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Decay:
         return stored.scaled(math.exp(-self.rate * (now - self.landmark)))
 
     def must_renew(self, now: float) -> bool:
-        return self.rate * (now - self.landmark) > LARGEST_EXPONENT / 2
+        return self.rate * (now - self.landmark) > RENEWAL_EXPONENT
 
     def renewed(self, stored: Histogram, landmark: float) -> tuple[Histogram, Decay]:
         """The same sums under a later landmark."""
