@@ -1,11 +1,11 @@
 """The rounds that keep the queue in order, over all projects, each bounded in time and resumed by the next."""
 
 import logging
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from agentloop.models import Project
+from agentloop.upkeep import REST, RETENTION_SECONDS, until_done
 from review import index, removal
 from review.notices import tell_of_expiry
 from review.queue import free_lapsed
@@ -15,23 +15,6 @@ log = logging.getLogger("agentloop.upkeep")
 
 INDEX_SECONDS = 20.0
 SWEEP_SECONDS = 50.0
-RETENTION_SECONDS = 600.0
-# Deleting rests four times as long as it works: whoever logs turns or judges them meanwhile must feel little of it.
-REST = 4.0
-
-
-def until_done(step: Callable[[], int], seconds: float, rest: float = 0.0) -> int:
-    """Repeats a bounded step until it finds nothing to do or the time is up; rests so many times what each took."""
-    begun, total = time.monotonic(), 0
-    end = begun + seconds
-    while (done := step()) > 0:
-        total += done
-        now = time.monotonic()
-        if now >= end:
-            break
-        time.sleep((now - begun) * rest)
-        begun = time.monotonic()
-    return total
 
 
 def index_turns() -> int:

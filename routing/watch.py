@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from agentloop.ids import shown
 from agentloop.models import Project
 from agentloop.outbox import tell
 from agentloop.sql import run
+from agentloop.upkeep import REST, RETENTION_SECONDS, apart, until_done
 from routing.advice import insights
 from routing.engine.change import Alarm, Detector, Run, alarm, observe, regimes_after, restarted
 from routing.engine.choice import Standing
@@ -67,8 +69,13 @@ def goals_to_watch() -> list[tuple[UUID, UUID]]:
 
 def watch_goals() -> int:
     """One round over all goals that need it; answers how many changes it made."""
-    projects = {project.id: project for project in Project.objects.all()}
-    return sum(watch_goal(projects[project], goal) for project, goal in goals_to_watch())
+    due = goals_to_watch()
+    projects = Project.objects.in_bulk({project for project, _ in due})
+    return sum(
+        apart(partial(watch_goal, projects[project], goal), f"watching project={projects[project].slug} goal={goal}")
+        for project, goal in due
+        if project in projects
+    )
 
 
 def watch_goal(project: Project, goal_key: UUID, *, lag_s: float = LAG_S, now: float | None = None) -> int:
@@ -243,9 +250,9 @@ def _judge(project: Project, goal: Goal, now: float) -> int:
     paths = list(Path.objects.of(project).filter(goal=goal).exclude(status=PathStatus.DISABLED).order_by("id"))
     due, places = _due(project, goal, paths, look(project, goal.name).config, now)
     by_id = {path.id.hex: path for path in paths}
-    for change in due:
-        _change(project, goal, by_id[change.path_id], change, places[by_id[change.path_id].id], now)
-    return len(due)
+    return sum(
+        _change(project, goal, by_id[change.path_id], change, places[by_id[change.path_id].id], now) for change in due
+    )
 
 
 def rollbacks_under(
@@ -369,9 +376,10 @@ def _between(project: Project, path: Path, bounds: list[float | None]) -> Histog
     return Histogram(tuple(counts))
 
 
-def _change(project: Project, goal: Goal, path: Path, change: Change, place: int, now: float) -> None:
-    """Writes one change of standing, with its reason and figures, and tells of it."""
-    path.status = change.standing.value
+def _change(project: Project, goal: Goal, path: Path, change: Change, place: int, now: float) -> bool:
+    """Writes one change of standing, with its reason and figures, and tells of it. Leaves a path alone that no longer
+    stands as it was judged: a person who disables it meanwhile has the last word."""
+    judged, path.status = path.status, change.standing.value
     path.probe_at = datetime.fromtimestamp(change.probe_at, UTC) if change.probe_at is not None else None
     path.failures = change.failures
     if change.move is Move.ROLL_BACK:
@@ -380,7 +388,10 @@ def _change(project: Project, goal: Goal, path: Path, change: Change, place: int
     path.probing_since = datetime.fromtimestamp(now, UTC) if change.move is Move.PROBE else None
     if change.move is Move.RECOVER:
         path.rollback_window = None
-    path.save(update_fields=["status", "probe_at", "failures", "rollback_window", "probing_since"])
+    columns = ("status", "probe_at", "failures", "rollback_window", "probing_since")
+    standing = Path.objects.of(project).filter(id=path.id, status=judged)
+    if not standing.update(**{name: getattr(path, name) for name in columns}):
+        return False
     given = {"probability": change.probability, "mean": change.mean, "compared_mean": change.compared_mean}
     figures = {name: figure for name, figure in given.items() if figure is not None}
     note_change(path, change.move.value, change.reason, figures={**figures, "failures": change.failures})
@@ -398,6 +409,7 @@ def _change(project: Project, goal: Goal, path: Path, change: Change, place: int
         }
         tell(project, event, [{**told, **figures}])
     log.info("path changed project=%s path=%s change=%s", project.slug, path.shown_id, change.move.value)
+    return True
 
 
 def _window_judged(path: Path, place: int, now: float) -> dict[str, list[float]]:
@@ -432,7 +444,10 @@ def _signal_key(one: Mapping[str, Any]) -> str:
 def explore_goals() -> int:
     """Proposes new values in every goal that asks for it; answers how many paths were made."""
     goals = Goal.objects.filter(auto_explore=True).select_related("project").order_by("id")
-    return sum(explore_goal(goal.project, goal) for goal in goals)
+    return sum(
+        apart(partial(explore_goal, goal.project, goal), f"exploring project={goal.project.slug} goal={goal.id}")
+        for goal in goals
+    )
 
 
 def explore_goal(project: Project, goal: Goal) -> int:
@@ -578,12 +593,11 @@ def _merge(days: dict[tuple[Any, ...], dict[str, Any]], row: tuple[Any, ...]) ->
 
 
 def end_old_rows() -> None:
-    """Retention and merging over all projects, in bounded batches."""
+    """Retention and merging over all projects, each table until nothing is left to do or its time is up."""
     for project in Project.objects.order_by("id"):
         for step in (end_decisions, end_spans, end_first_reports, merge_buckets):
-            for _ in range(200):
-                if step(project) < BATCH:
-                    break
+            batch = partial(step, project, BATCH)
+            apart(partial(until_done, batch, RETENTION_SECONDS, REST), f"{step.__name__} project={project.slug}")
 
 
 def check_a_sample(goals: int = 20) -> int:
