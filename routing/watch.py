@@ -32,7 +32,6 @@ from routing.evidence import make_paths
 from routing.models import Cause, ChangeDetector, Goal, Origin, Path, PathStatus, Regime
 from routing.outcomes import BUCKETS_SQL, FIRST_REPORTS_LAST_S, reckon
 from routing.paths import NewPath, note_change, renew_terms
-from routing.rebuild import differences
 from routing.standings import look
 from routing.sums import HOUR
 
@@ -610,15 +609,3 @@ def end_old_rows() -> None:
         for step in (end_decisions, end_spans, end_first_reports, merge_buckets):
             batch = partial(step, project, BATCH)
             apart(partial(until_done, batch, RETENTION_SECONDS, REST), f"{step.__name__} project={project.slug}")
-
-
-def check_a_sample(goals: int = 20) -> int:
-    """Reckons a few goals of every project from the ledger, and raises an alarm in the log where they differ."""
-    found = 0
-    for project in Project.objects.order_by("id"):
-        sample = list(Goal.objects.filter(project=project).order_by("?").values_list("id", flat=True)[:goals])
-        differing = differences(project, sample) if sample else []
-        if differing:
-            log.error("routing differs from its ledger project=%s first=%s", project.slug, differing[0])
-        found += len(differing)
-    return found

@@ -481,16 +481,6 @@ def test_spans_are_kept_as_long_as_the_project_says(project: Project) -> None:
     assert EventSpan.objects.get().span_id == "new"
 
 
-def test_a_difference_is_found_and_mended(project: Project, caplog: pytest.LogCaptureFixture) -> None:
-    report(project, "a", [1.0] * 3, begin=time.time() - 60, end=time.time())
-    PathState.objects.update(samples=7)
-    assert len(differences(project)) == 1
-    assert watch.check_a_sample() == 1
-    assert "routing differs" in caplog.text
-    rebuild(project)
-    assert differences(project) == []
-
-
 def test_histograms_are_never_negative() -> None:
     assert min(watch._positive([-1e-17, 1.0]).counts) == 0.0
     assert isinstance(watch._positive([0.0]), Histogram)

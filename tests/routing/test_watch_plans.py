@@ -3,14 +3,10 @@
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import orjson
-import psycopg
 import pytest
 from django.db import connection
 
-from agentloop import sql
 from agentloop.models import Project
 from routing import watch
 from routing.engine.evidence import Source
@@ -19,29 +15,6 @@ from routing.models import ChangeDetector, FirstReport, Goal, Path, PathState, g
 from routing.paths import NewPath
 
 GOALS, PATHS = 100, 10
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Rows read by table, whether they were wanted or not, by PostgreSQL's own account."""
-    found: Counter[str] = Counter()
-    execute = sql._execute
-
-    def walk(node: dict[str, Any]) -> None:
-        if "Relation Name" in node:
-            rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-            found[node["Relation Name"].removeprefix("routing_")] += rows * node["Actual Loops"]
-        for inner in node.get("Plans", ()):
-            walk(inner)
-
-    def explained(cursor_class: type[psycopg.Cursor[Any]], statement: str, params: Any, keep_plan: bool) -> Any:
-        if statement.lstrip().startswith(("SELECT", "WITH")) and not keep_plan:
-            [(plan,)] = execute(cursor_class, f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", params, keep_plan=False)
-            walk((orjson.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
-        return execute(cursor_class, statement, params, keep_plan)
-
-    monkeypatch.setattr(sql, "_execute", explained)
-    return found
 
 
 @pytest.fixture
