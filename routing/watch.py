@@ -604,8 +604,11 @@ def _merge(days: dict[tuple[Any, ...], dict[str, Any]], row: tuple[Any, ...]) ->
 
 
 def end_old_rows() -> None:
-    """Retention and merging over all projects, each table until nothing is left to do or its time is up."""
-    for project in Project.objects.order_by("id"):
+    """Retention and merging over all projects, each table until nothing is left to do; when the round's time is up, a
+    batch of each. The projects come in an order by chance, so that none is always the one that there is no time for."""
+    end = time.monotonic() + RETENTION_SECONDS
+    for project in Project.objects.order_by("?"):
         for step in (end_decisions, end_spans, end_first_reports, merge_buckets):
             batch = partial(step, project, BATCH)
-            apart(partial(until_done, batch, RETENTION_SECONDS, REST), f"{step.__name__} project={project.slug}")
+            left = end - time.monotonic()
+            apart(partial(until_done, batch, left, REST), f"{step.__name__} project={project.slug}")

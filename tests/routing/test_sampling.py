@@ -30,9 +30,8 @@ def other() -> Project:
 
 
 def metric() -> float:
-    lines = Client().get("/metrics").text.splitlines()
-    [value] = [line.split()[1] for line in lines if line.startswith("agentloop_routing_differences ")]
-    return float(value)
+    [figure] = sampling.gauges()
+    return figure.samples[0].value
 
 
 def test_what_agrees_raises_no_alarm(project: Project, other: Project) -> None:
@@ -45,6 +44,7 @@ def test_what_agrees_raises_no_alarm(project: Project, other: Project) -> None:
 
 def test_an_empty_site_is_sound(db: None) -> None:
     assert sampling.check_a_sample() == 0
+    assert "\nagentloop_routing_differences 0.0\n" in Client().get("/metrics").text
 
 
 @pytest.mark.parametrize(
