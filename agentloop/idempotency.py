@@ -2,14 +2,27 @@
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 from django.db import connection, transaction
+from django.http import HttpRequest
 
 from agentloop.models import Project
+from agentloop.parsing import clean_text
 
 KEEP_HOURS = 24
 MAX_KEY = 200
+
+
+def key_of(text: str) -> str:
+    """A client's key as it is kept: a long one by its digest, as two that differ only at their ends are two."""
+    key = clean_text(text)
+    return key if len(key) <= MAX_KEY else f"sha256:{sha256(key.encode()).hexdigest()}"
+
+
+def header_key(request: HttpRequest) -> str:
+    return key_of(request.META.get("HTTP_IDEMPOTENCY_KEY", "").strip())
 
 
 def once(project: Project, key: str, write: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], bool]:

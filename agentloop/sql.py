@@ -1,6 +1,7 @@
 """Statements that the ORM has no words for, on Django's own connection."""
 
 import re
+import select
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -51,6 +52,7 @@ def _execute(
     cursor_class: type[psycopg.Cursor[Any]], sql: str, params: Sequence[Any] | Mapping[str, Any], keep_plan: bool
 ) -> list[tuple[Any, ...]]:
     """On Django's connection, with a cursor that binds on the server: Django's own can't prepare."""
+    _leave_if_ended()
     connection.ensure_connection()
     if connection.queries_logged:
         # Seen by the tests that count queries.
@@ -58,6 +60,29 @@ def _execute(
     with connection.wrap_database_errors, cursor_class(connection.connection) as cursor:
         cursor.execute(sql, params, prepare=keep_plan)
         return cursor.fetchall() if cursor.description else []
+
+
+def _leave_if_ended() -> None:
+    """A connection that the server ended while it idled is left for a new one: nothing is lost with it.
+
+    It has something to read though nothing was asked; to look for that costs no round trip, as asking would."""
+    held = connection.connection
+    if held is None or connection.in_atomic_block:
+        return
+    if held.closed or not _stands(held):
+        connection.close()
+
+
+def _stands(held: psycopg.Connection[Any]) -> bool:
+    """Reads the news; of the last word of a server that ends only the next look tells that it was the last."""
+    looking = select.poll()
+    looking.register(held.fileno(), select.POLLIN)
+    try:
+        while looking.poll(0):
+            held.pgconn.consume_input()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def with_retries(write: Callable[[], Answer]) -> Answer:

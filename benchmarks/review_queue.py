@@ -1,6 +1,8 @@
 """The queue's pages and claims with ten thousand and with a million pending turns.
 
-python -m benchmarks.review_queue [--quick]
+Pages are asked for over HTTP; claims are made by processes that call the queue itself.
+
+python -m benchmarks.review_queue [--quick | --plans]
 """
 
 import json
@@ -8,6 +10,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks import rig
@@ -103,20 +106,82 @@ def _claimer(slug: str, number: int, seconds: float, most: int) -> subprocess.Po
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
+def plans_at(count: int) -> list[str]:
+    with rig.home():
+        project, _ = rig.new_project("Plans")
+        rig.fill(project, count)
+        return _plans(project)
+
+
 def _plans(project: Any) -> list[str]:
-    """The plans of the hot reads, for the record: each is an index scan that stops after its page."""
+    """The plans of the hot statements, each as its function sends it, for the record."""
+    from agentloop.actors import Actor
+    from review import figures, filters, intake, queue, removal
     from review.models import Turn
 
-    turns = Turn.objects.of(project).pending().order_by("-rank", "-id")[:51]
-    expired = Turn.objects.of(project).filter(status="pending", expires_at__lte="2000-01-01T00:00Z")
-    expired = expired.order_by("expires_at").values("id")[:2000]
+    me = Actor("bench:plans", "bench", frozenset(["review"]))
+    waiting = Turn.objects.of(project).pending()
+    first = filters.page_of(waiting, sort="priority", limit=50, cursor=None)
+    twin = {"question": "Asked before?", "agent_response": "Yes."}
+    intake.log_turns(project, [twin])
+    hot = {
+        "first page": lambda: filters.page_of(waiting, sort="priority", limit=50, cursor=None),
+        "next page": lambda: filters.page_of(waiting, sort="priority", limit=50, cursor=first.next_cursor),
+        "count": lambda: figures.pending_count(project),
+        "claim": lambda: queue._claim_due(project, me),
+        "a new turn, and one merged": lambda: intake.log_turns(project, [{**twin, "question": "New?"}, twin]),
+        "sweep": lambda: removal.sweep_expired(project),
+    }
+    # One turn that the sweep finds.
+    waiting.filter(id=first.turns[0].id).update(expires_at="2000-01-01T00:00Z")
     lines = []
-    for name, query in (("first page", turns), ("sweep", expired)):
-        lines += [f"{name}:", "```", query.explain(analyze=True, buffers=True), "```"]
+    for name, call in hot.items():
+        for sql, params in _sent_by(call):
+            lines += [f"{name}:", "```", *_plan(sql, params), "```"]
     return lines
+
+
+def _sent_by(call: Callable[[], object]) -> list[tuple[str, Any]]:
+    """The statements that a call sends, with their values. Nothing of what they do stays."""
+    from django.db import connection, transaction
+
+    from agentloop import sql as statements
+
+    sent: list[tuple[str, Any]] = []
+    execute = statements._execute
+
+    def noted(cursor_class: Any, sql: str, params: Any, keep_plan: bool) -> Any:
+        sent.append((sql, params))
+        return execute(cursor_class, sql, params, keep_plan)
+
+    def by_django(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        sent.append((sql, params))
+        return execute(sql, params, many, context)
+
+    statements._execute = noted
+    try:
+        with transaction.atomic(), connection.execute_wrapper(by_django):
+            call()
+            transaction.set_rollback(True)
+    finally:
+        statements._execute = execute
+    return [(sql, params) for sql, params in sent if "SAVEPOINT" not in sql]
+
+
+def _plan(sql: str, params: Any) -> list[str]:
+    from django.db import transaction
+
+    from agentloop.sql import run, run_positional
+
+    explain = run_positional if "$1" in sql else run
+    with transaction.atomic():
+        rows = explain(f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) {sql}", params)
+        transaction.set_rollback(True)
+    return [line for (line,) in rows]
 
 
 if __name__ == "__main__":
     begun = time.time()
-    print("\n".join(main(quick="--quick" in sys.argv)))
+    only_plans = "--plans" in sys.argv
+    print("\n".join(plans_at(LARGE) if only_plans else main(quick="--quick" in sys.argv)))
     print(f"\n{time.time() - begun:.0f} s", file=sys.stderr)

@@ -15,7 +15,7 @@ from rest_framework.serializers import Serializer
 from agentloop.actors import Actor
 from agentloop.api import ApiView, HotView
 from agentloop.errors import AppError, Invalid, as_app_error
-from agentloop.idempotency import MAX_KEY, once
+from agentloop.idempotency import header_key, once
 from agentloop.ids import read, shown
 from agentloop.models import Project, Scope
 from agentloop.parsing import as_json_text, clean_text, read_object
@@ -86,7 +86,7 @@ class ReviewView(ApiView):
         return self.actor.speaking_for(given.get("reviewer") or "")
 
     def idempotency_key(self, kind: str) -> str:
-        key = clean_text(self.request.headers.get("Idempotency-Key", "")).strip()[:MAX_KEY]
+        key = header_key(self.request._request)
         return f"{kind}:{key}" if key else ""
 
     def limit(self) -> int:
@@ -154,8 +154,7 @@ class TurnsView(IntakeView):
     )(_own(IntakeView.post))
 
     def work(self, reach: Reach, request: HttpRequest) -> tuple[int, dict[str, Any]]:
-        key = request.META.get("HTTP_IDEMPOTENCY_KEY", "")
-        logged, turn = intake.log_turn(reach.project, read_object(request), idempotency_key=key)
+        logged, turn = intake.log_turn(reach.project, read_object(request), header_key(request))
         links = _links_wanted(reach.project, [(logged, turn)])
         return (200 if logged.was_duplicate else 201), _logged_shape(logged, turn, links)
 
@@ -202,8 +201,10 @@ class TurnBatchView(IntakeView):
     post = extend_schema(
         operation_id="log_turns",
         summary="Log up to 500 turns",
-        description="Each turn has its own result, in order; one that is refused spoils no other.",
+        description="Each turn has its own result, in order; one that is refused spoils no other. The header's key "
+        "is that of the whole batch: it holds for each turn, by its place, that has no `idempotency_key` of its own.",
         request=s.BatchIn,
+        parameters=[IDEMPOTENCY_HEADER],
         responses=s.BatchLogged,
     )(_own(IntakeView.post))
 
@@ -211,7 +212,7 @@ class TurnBatchView(IntakeView):
         items = read_object(request).get("turns")
         if not isinstance(items, list) or len(items) > intake.MAX_BATCH:
             raise Invalid(f"`turns` takes a list of up to {intake.MAX_BATCH} turns.", fields={"turns": "takes a list"})
-        done = intake.log_turns(reach.project, items)
+        done = intake.log_turns(reach.project, items, header_key(request))
         links = _links_wanted(reach.project, [one for one in done if not isinstance(one, AppError)])
         results = [_result_shape(reach.project, one, links) for one in done]
         refused = sum(result["status"] == "refused" for result in results)

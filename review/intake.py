@@ -14,11 +14,11 @@ from django.utils import timezone
 
 from agentloop.errors import AppError, Invalid
 from agentloop.gathering import Gathering
-from agentloop.idempotency import KEEP_HOURS
+from agentloop.idempotency import KEEP_HOURS, key_of
 from agentloop.ids import new_id, shown
 from agentloop.masking import Mask, masked, masked_id, masker
 from agentloop.models import Project
-from agentloop.parsing import as_json_text, clean_text, read_time
+from agentloop.parsing import as_json_text, read_time
 from agentloop.sql import run, run_positional, with_retries
 from review import notices
 from review.priority import PRIORITY_SQL, RANK_SQL, rank_of, signal_reasons, weights_of
@@ -108,7 +108,8 @@ class IntakeRules:
 
 
 def read_turn(item: Any, rules: IntakeRules, now: datetime, idempotency_key: str = "") -> NewTurn:
-    """A client's turn, read leniently: odd types are kept as JSON, what is too long is cut and marked.
+    """A client's turn, read leniently: odd types are kept as JSON, what is too long is cut and marked. Its own
+    idempotency key goes before that of its request.
 
     Refuses only what is no turn at all. Expects text that `agentloop.parsing` has cleaned.
     """
@@ -155,7 +156,8 @@ def read_turn(item: Any, rules: IntakeRules, now: datetime, idempotency_key: str
     }
     for name in said.keys() & _NO_NAMES.keys():
         row[name] = _name(said[name])
-    key = idempotency_key or _name(said.get("idempotency_key"))
+    own_key = said.get("idempotency_key")
+    key = key_of(as_json_text(own_key)) if own_key else idempotency_key
     return NewTurn(row, key, bool(said.get("want_feedback_url")))
 
 
@@ -248,18 +250,21 @@ def _past_time(value: Any, now: datetime) -> datetime:
     return moment if moment is not None and moment <= now else now
 
 
-def log_turns(project: Project, items: Sequence[Any]) -> list[tuple[Logged, NewTurn] | AppError]:
-    """Stores a batch; each item has its own result."""
+def log_turns(
+    project: Project, items: Sequence[Any], idempotency_key: str = ""
+) -> list[tuple[Logged, NewTurn] | AppError]:
+    """Stores a batch; each item has its own result. The batch's key holds for each item, by its place."""
     rules, now = IntakeRules.of(project), timezone.now()
-    read = [_read_or_error(item, rules, now) for item in items]
+    keys = (f"{idempotency_key}:{place}" if idempotency_key else "" for place in range(len(items)))
+    read = [_read_or_error(item, rules, now, key) for item, key in zip(items, keys, strict=True)]
     turns = [turn for turn in read if isinstance(turn, NewTurn)]
     logged = iter(store_and_tell(project, turns))
     return [(next(logged), turn) if isinstance(turn, NewTurn) else turn for turn in read]
 
 
-def _read_or_error(item: Any, rules: IntakeRules, now: datetime) -> NewTurn | AppError:
+def _read_or_error(item: Any, rules: IntakeRules, now: datetime, key: str) -> NewTurn | AppError:
     try:
-        return read_turn(item, rules, now)
+        return read_turn(item, rules, now, key)
     except AppError as error:
         return error
 
@@ -283,10 +288,9 @@ def store_and_tell(project: Project, turns: Sequence[NewTurn]) -> list[Logged]:
 _together: Gathering[NewTurn, Logged] = Gathering(store_and_tell)
 
 
-def log_turn(project: Project, item: Any, *, idempotency_key: str = "") -> tuple[Logged, NewTurn]:
+def log_turn(project: Project, item: Any, idempotency_key: str = "") -> tuple[Logged, NewTurn]:
     """Stores one turn, or counts it into its pending twin. Raises what `read_turn` refuses."""
-    key = clean_text(idempotency_key)[:MAX_NAME]
-    turn = read_turn(item, IntakeRules.of(project), timezone.now(), key)
+    turn = read_turn(item, IntakeRules.of(project), timezone.now(), idempotency_key)
     return _together.store(project, turn), turn
 
 

@@ -124,16 +124,16 @@ def _days(days: float) -> str:
     return f"{round(days)} day{'s' if round(days) > 1 else ''}"
 
 
-def _about(moment: datetime | None, now: datetime) -> str:
-    """How far away a moment is, in one unit: a figure must fit its card."""
+def _about(moment: datetime | None, now: datetime) -> tuple[str, str]:
+    """How far away a moment is, as a number and its unit: one of each, since a figure must fit its card."""
     if moment is None:
-        return ""
+        return "", ""
     seconds = abs((moment - now).total_seconds())
-    for unit, length in (("day", 86_400), ("hour", 3_600)):
+    for unit, length in (("days", 86_400), ("hours", 3_600)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}s"
+            return f"{seconds / length:.0f}", unit
     minutes = max(1, round(seconds / 60))
-    return f"{minutes} minute{'s' if minutes > 1 else ''}"
+    return str(minutes), "minutes" if minutes > 1 else "minute"
 
 
 def _ratings(days: list[Day]) -> list[tuple[str, Share]]:

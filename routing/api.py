@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from agentloop import valkey
 from agentloop.api import ApiView, HotView
-from agentloop.idempotency import MAX_KEY
+from agentloop.idempotency import header_key
 from agentloop.models import Project, Scope
 from agentloop.parsing import clean_text, read_object
 from agentloop.tenancy import Reach
@@ -30,10 +30,6 @@ GOAL = OpenApiParameter("goal", str)
 PIPELINE = OpenApiParameter("pipeline_id", str)
 WINDOW = OpenApiParameter("window_hours", float)
 CHANGES_SHOWN = 200
-
-
-def header_key(request: HttpRequest) -> str:
-    return clean_text(request.headers.get("Idempotency-Key", "")).strip()[:MAX_KEY]
 
 
 def window_of(value: Any) -> float:

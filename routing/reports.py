@@ -8,6 +8,7 @@ from typing import Any
 
 from agentloop.errors import AppError
 from agentloop.gathering import Gathering
+from agentloop.idempotency import key_of
 from agentloop.models import Project
 from agentloop.parsing import as_json_text, clean_text, read_time
 from agentloop.sql import run
@@ -31,6 +32,11 @@ def snake(given: Mapping[str, Any]) -> dict[str, Any]:
 def text_of(value: Any, limit: int = NAME_LIMIT) -> str:
     """A name, whatever type it came in; nothing for null."""
     return "" if value is None else clean_text(as_json_text(value)).strip()[:limit]
+
+
+def key_in(given: Mapping[str, Any]) -> str:
+    key = given.get("idempotency_key")
+    return "" if key is None else key_of(as_json_text(key).strip())
 
 
 def goal_of(given: Mapping[str, Any], field: str = "goal") -> str:
@@ -93,7 +99,7 @@ def read_outcome(given: Mapping[str, Any], header_key: str = "") -> Observation:
     category = category_of(given)
     if category is None and success is False:
         category = category_of_reason(reason)
-    key = text_of(given.get("idempotency_key")) or header_key
+    key = key_in(given) or header_key
     tool = text_of(given.get("tool_id"))
     return Observation(
         goal=goal,
@@ -161,7 +167,7 @@ def update_outcome(project: Project, given: Mapping[str, Any], header_key: str =
         raise OutcomeNotFound
     if category is None and success is False:
         category = category_of_reason(reason)
-    key = text_of(given.get("idempotency_key")) or header_key
+    key = key_in(given) or header_key
     said = Observation(
         goal,
         Source.USER,
@@ -208,7 +214,7 @@ def read_a_signal(project: Project, given: Mapping[str, Any], header_key: str = 
     if not goal:
         return Signal(trace, kind, None)
     raw = text_of(given.get("raw_evidence"), 2000) or None
-    key = text_of(given.get("idempotency_key")) or header_key
+    key = key_in(given) or header_key
     about = Observation(
         goal,
         Source.PROVIDER,

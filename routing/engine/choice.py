@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from operator import attrgetter
 from random import Random
 from types import MappingProxyType
 
@@ -74,7 +75,7 @@ class Constraints:
     max_risk: float | None = None
 
     def __bool__(self) -> bool:
-        return any(getattr(self, f.name) is not None for f in fields(self))
+        return bool(_bounds(self))
 
     def and_also(self, other: Constraints) -> Constraints:
         """What keeps both: of two bounds the stricter one."""
@@ -96,31 +97,43 @@ class Constraints:
 
     def verdicts(self, seen: Figures) -> list[tuple[str, bool | None]]:
         """Whether each constraint that was set is met; None for too little data."""
-        found: list[tuple[str, bool | None]] = []
-        if self.max_cost_usd is not None:
-            found.append(("max_cost_usd", _at_most(seen.mean_cost_usd, self.max_cost_usd, seen.cost_samples)))
-        if self.max_latency_ms is not None:
-            found.append(("max_latency_ms", _at_most(seen.p95_latency_ms, self.max_latency_ms, seen.latency_samples)))
-        if self.min_quality is not None:
-            found.append(("min_quality", _at_least(seen.mean_value, self.min_quality, seen.samples)))
-        if self.min_confidence is not None:
-            found.append(("min_confidence", _at_least(seen.probability_best, self.min_confidence, seen.samples)))
-        if self.max_risk is not None:
-            found.append(("max_risk", _at_most(seen.risk_score, self.max_risk, seen.samples)))
-        return found
+        return [(name, _verdict(*read(seen), side, bound)) for name, read, side, bound in _bounds(self)]
+
+
+# What a constraint looks at: the figure with the observations behind it, and on which side of the bound it must not be.
+_RULES: dict[str, tuple[attrgetter[tuple[float | None, float]], float]] = {
+    "max_cost_usd": (attrgetter("mean_cost_usd", "cost_samples"), 1.0),
+    "max_latency_ms": (attrgetter("p95_latency_ms", "latency_samples"), 1.0),
+    "min_quality": (attrgetter("mean_value", "samples"), -1.0),
+    "min_confidence": (attrgetter("probability_best", "samples"), -1.0),
+    "max_risk": (attrgetter("risk_score", "samples"), 1.0),
+}
+
+_Bound = tuple[str, "attrgetter[tuple[float | None, float]]", float, float]
+
+
+@lru_cache(maxsize=1_000)
+def _bounds(constraints: Constraints) -> tuple[_Bound, ...]:
+    """Those that were set: a decision looks at them for each of its paths."""
+    set_here = {name: getattr(constraints, name) for name in _RULES if getattr(constraints, name) is not None}
+    return tuple((name, *_RULES[name], bound) for name, bound in set_here.items())
+
+
+def _verdict(observed: float | None, samples: float, side: float, bound: float) -> bool | None:
+    return None if observed is None or samples < ENOUGH_OBSERVATIONS else side * observed <= side * bound
+
+
+def _breaks(seen: Figures, bounds: tuple[_Bound, ...]) -> bool:
+    for _, read, side, bound in bounds:
+        observed, samples = read(seen)
+        if observed is not None and samples >= ENOUGH_OBSERVATIONS and side * observed > side * bound:
+            return True
+    return False
 
 
 def _either(stricter: Callable[..., float], one: float | None, other: float | None) -> float | None:
     given = [bound for bound in (one, other) if bound is not None]
     return stricter(given) if given else None
-
-
-def _at_most(observed: float | None, bound: float, samples: float) -> bool | None:
-    return None if observed is None or samples < ENOUGH_OBSERVATIONS else observed <= bound
-
-
-def _at_least(observed: float | None, bound: float, samples: float) -> bool | None:
-    return None if observed is None or samples < ENOUGH_OBSERVATIONS else observed >= bound
 
 
 UNCONSTRAINED = Constraints()
@@ -184,13 +197,12 @@ def field_of(contenders: Iterable[Contender], terms: Terms, now: float) -> Field
     racing: list[Contender] = []
     idle: list[Contender] = []
     ruled_out: list[str] = []
-    models, constraints, stale_before = terms.models, terms.constraints, now - terms.staleness_s
-    constrained = bool(constraints)
+    models, bounds, stale_before = terms.models, _bounds(terms.constraints), now - terms.staleness_s
     for contender in contenders:
         if models is not None and contender.model_id not in models:
             ruled_out.append("candidates")
-        elif constrained and (broken := constraints.broken_by(contender.figures)):
-            ruled_out += broken
+        elif bounds and _breaks(contender.figures, bounds):
+            ruled_out += terms.constraints.broken_by(contender.figures)
         elif contender.standing is Standing.ACTIVE:
             racing.append(contender)
             if contender.tried_at is not None and contender.tried_at < stale_before:

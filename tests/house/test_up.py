@@ -27,6 +27,8 @@ class Facts:
     output: str
     key: str
     logged: httpx.Response
+    in_chunks: httpx.Response
+    too_many_chunks: httpx.Response
     long_line: httpx.Response
     feedback: httpx.Response
     exit_code: int
@@ -39,13 +41,17 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Facts:
     try:
         key = re.search(r"API key: +(\S+)", site.output)[1]
         turn = {"question": "When do you open?", "agent_response": "At noon.", "signals": {"thumbs_down": True}}
-        logged = httpx.post(f"{site.url}/v1/turns", json=turn, headers={"Authorization": f"Bearer {key}"})
+        logging = {"url": f"{site.url}/v1/turns", "headers": {"Authorization": f"Bearer {key}"}}
+        logged = httpx.post(**logging, json=turn)
+        # Without a length httpx sends in chunks.
+        in_chunks = httpx.post(**logging, content=iter([json.dumps(turn).encode()]))
+        too_many_chunks = httpx.post(**logging, content=iter([b'{"question": "', *[b"a" * 1_000_000] * 6, b'"}']))
         long_line = httpx.get(f"{site.url}/healthz", params={"q": "a" * 20_000})
         feedback = httpx.get(re.search(r"http://\S+/f/\S+", site.output)[0])
     finally:
         exit_code = site.stop()
     left = [f"{process.pid} {process.name()}" for process in site.processes()]
-    return Facts(site.home, site.output, key, logged, long_line, feedback, exit_code, left)
+    return Facts(site.home, site.output, key, logged, in_chunks, too_many_chunks, long_line, feedback, exit_code, left)
 
 
 @pytest.fixture
@@ -73,6 +79,11 @@ def test_the_first_start_prints_what_to_do_next(first: Facts) -> None:
 
 def test_the_printed_key_logs_a_turn(first: Facts) -> None:
     assert first.logged.status_code == 201, first.logged.text
+
+
+def test_a_body_in_chunks_is_read_up_to_the_limit(first: Facts) -> None:
+    assert (first.in_chunks.status_code, first.in_chunks.json()["was_duplicate"]) == (200, True), first.in_chunks.text
+    assert (first.too_many_chunks.status_code, first.too_many_chunks.json()["code"]) == (413, "too_large")
 
 
 def test_the_printed_feedback_link_opens(first: Facts) -> None:

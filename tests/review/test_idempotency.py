@@ -130,3 +130,31 @@ def test_batches_with_the_same_keys_at_once_store_each_turn_once() -> None:
     answers = in_threads([lambda b=b: call("POST", "/v1/turns/batch", {"turns": b}) for b in batches])
     assert {answer.body["accepted"] for answer in answers} == {20}
     assert sorted(Turn.objects.values_list("question", "occurrences")) == sorted((f"q{n}", 1) for n in range(20))
+
+
+def test_long_keys_that_differ_at_their_ends_are_two(call: Caller) -> None:
+    first, second, again = (call.log(f"q{end}", idempotency_key="k" * 400 + end) for end in ("a", "b", "a"))
+    assert first.body["turn_id"] != second.body["turn_id"]
+    assert again.body == first.body
+    headers = [{"Idempotency_Key": "h" * 400 + end} for end in "aba"]
+    one, other, repeat = (
+        call("POST", "/v1/turns", {"question": "h", "agent_response": h}, **headers[h]) for h in range(3)
+    )
+    assert one.body["turn_id"] != other.body["turn_id"]
+    assert repeat.body == one.body
+
+
+def test_a_batch_under_one_key_is_stored_once(call: Caller) -> None:
+    turns = [{"question": "x", "agent_response": ""}, {"question": "y"}, {"question": "x", "agent_response": ""}]
+    first, again = (call("POST", "/v1/turns/batch", {"turns": turns}, Idempotency_Key="k") for _ in range(2))
+    assert (first.status, first.body["accepted"], first.body["refused"]) == (200, 2, 1)
+    assert again.body == first.body
+    assert Turn.objects.get().occurrences == 2
+
+
+def test_a_turns_own_key_goes_before_that_of_its_batch(call: Caller) -> None:
+    first = call.log("q", idempotency_key="own")
+    body = {"turns": [{"question": "x", "agent_response": "", "idempotency_key": "own"}]}
+    batch = call("POST", "/v1/turns/batch", body, Idempotency_Key="k")
+    assert batch.body["results"][0]["turn_id"] == first.body["turn_id"]
+    assert Turn.objects.count() == 1

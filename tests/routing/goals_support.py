@@ -1,7 +1,10 @@
-"""Short ways to give goals their evidence, and to find their pages."""
+"""Short ways to give goals their evidence, to find their pages, and to look for a text in their tables."""
 
 import time
 from typing import Any
+
+from django.apps import apps
+from django.db import connection
 
 from agentloop.ids import shown
 from agentloop.models import Project
@@ -31,3 +34,16 @@ def verdict(project: Project, trace: str, success: bool, *, at_random: bool = Fa
 
 def address(project: Project, goal: str = "book", page: str = "") -> str:
     return f"/p/{project.slug}/goals/{shown('goal', goal_id(project.id, goal))}/{page}"
+
+
+def columns_with(text: str) -> set[tuple[str, str]]:
+    """Every column of every routing table in which a text stands."""
+    found = set()
+    with connection.cursor() as cursor:
+        for model in apps.get_app_config("routing").get_models():
+            for column in model._meta.concrete_fields:
+                table, name = model._meta.db_table, column.column
+                cursor.execute(f'SELECT count(*) FROM {table} WHERE "{name}"::text LIKE %s', [f"%{text}%"])
+                if cursor.fetchone()[0]:
+                    found.add((table, name))
+    return found
