@@ -61,7 +61,7 @@ app.conf.beat_schedule = {
     },
     "end old routing rows": {
         "task": "routing.tasks.end_old_rows",
-        "schedule": crontab(hour="2", minute="7"),
+        "schedule": crontab(minute="7"),
         "options": {"expires": 3600},
     },
     "check routing against its ledger": {

@@ -10,6 +10,7 @@ import review.urls
 import routing.urls
 from agentloop import health, metrics, reference, schema, theme
 from review import backlog, overview
+from routing import sampling
 
 api = [
     *review.urls.api,
@@ -38,6 +39,7 @@ urlpatterns = [
 ]
 
 metrics.add_gauges(backlog.gauges)
+metrics.add_gauges(sampling.gauges)
 
 handler400 = "agentloop.error_pages.bad_request"
 handler403 = "agentloop.error_pages.forbidden"

@@ -39,6 +39,10 @@ WITH made AS MATERIALIZED (
         reason, is_reported, decided_at)
     SELECT gen_random_uuid(), %(project)s, goal_id, md5('t' || n), path_id, pipeline_id, 'medium', 'apply', false, '',
         false, to_timestamp(at) FROM made
+), firsts AS (
+    INSERT INTO routing_firstreport (project_id, goal_id, path_id, trace_id, source, value, weight, at, recorded_at)
+    SELECT %(project)s, goal_id, path_id, md5('t' || n), 'provider', success::int, 1, at, to_timestamp(at) FROM made
+    WHERE at > extract(epoch FROM now()) - 14 * 86400
 )
 INSERT INTO routing_outcome (project_id, goal_id, trace_id, path_id, pipeline_id, success, confidence, attribution,
     failure_category, source, at, cost_usd, latency_ms)

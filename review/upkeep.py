@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from django.db import connection
 from agentloop import stopping
 from agentloop.models import Project
 from agentloop.sql import alone
+from agentloop.upkeep import REST, until_done
 from review import index, removal
 from review.notices import tell_of_expiry
 from review.queue import free_lapsed
@@ -22,26 +23,9 @@ log = logging.getLogger("agentloop.upkeep")
 INDEX_SECONDS = 20.0
 # For all projects together, within the minute after which the next run begins.
 SWEEP_SECONDS = 50.0
-# Deleting rests four times as long as it works: whoever logs turns or judges them meanwhile must feel little of it.
-REST = 4.0
 
 # A project's work, a bounded step at a time: how many turns each deleted, and how many times what it took to rest.
 Steps = Iterator[tuple[int, float]]
-
-
-def until_done(step: Callable[[], int], seconds: float, rest: float = 0.0) -> int:
-    """Repeats a bounded step until it finds nothing to do, the time is up, or the worker is to stop; rests so many
-    times what each took."""
-    begun, total = time.monotonic(), 0
-    end = begun + seconds
-    while (done := step()) > 0:
-        total += done
-        now = time.monotonic()
-        if now >= end or stopping.is_asked():
-            break
-        stopping.rest((now - begun) * rest)
-        begun = time.monotonic()
-    return total
 
 
 def index_turns() -> int:

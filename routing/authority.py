@@ -2,12 +2,14 @@
 
 import time
 from datetime import timedelta
+from functools import partial
 
 from django.utils import timezone
 
 from agentloop.models import Project
 from agentloop.project_settings import SETTINGS
 from agentloop.sql import run
+from agentloop.upkeep import apart
 from routing.evidence import sum_up_anew
 from routing.models import FollowedAuthority
 
@@ -19,7 +21,7 @@ GRACE = timedelta(seconds=10)
 
 def follow_all() -> None:
     for project in Project.objects.order_by("id"):
-        follow_authority(project)
+        apart(partial(follow_authority, project), f"following the authority project={project.slug}")
 
 
 def follow_authority(project: Project, *, grace: timedelta = GRACE, seconds: float = SECONDS) -> int:

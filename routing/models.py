@@ -448,6 +448,22 @@ class FollowedAuthority(models.Model):
         return f"{self.project_id}: {self.authority}"
 
 
+class LedgerAlarm(models.Model):
+    """What a nightly sample of a project found to differ from its ledger. It stands until all is made anew."""
+
+    id = models.BigAutoField(primary_key=True)
+    project = _loose(Project)
+    differences = models.IntegerField()
+    first = models.TextField()
+    found_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project"], name="ledger_alarm_once")]
+
+    def __str__(self) -> str:
+        return f"{self.project_id}: {self.differences} differences, {self.first}"
+
+
 class ModelPrice(models.Model):
     """A project's own price of a model, in dollars for a million tokens; `routing.prices` has the shipped ones."""
 

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from routing import authority, watch
+from routing import authority, sampling, watch
 
 
 @shared_task
@@ -27,4 +27,4 @@ def end_old_rows() -> None:
 
 @shared_task
 def check_a_sample() -> None:
-    watch.check_a_sample()
+    sampling.check_a_sample()

@@ -1,6 +1,5 @@
 """What ends: pending turns unseen, closed ones by retention, and settings that move both."""
 
-import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 from django.db.models import F
 
 from agentloop.models import Project
-from review import upkeep
 from review.models import (
     Annotation,
     AnnotationVersion,
@@ -284,24 +282,6 @@ def test_the_rounds_run_over_all_projects(
     assert Turn.objects.count() == 1
     forget_old_keys()
     reconcile_counters()
-
-
-def test_a_round_stops_when_its_time_is_up() -> None:
-    assert upkeep.until_done(lambda: 1, 0.0) == 1
-    steps = iter([3, 2, 0, 9])
-    assert upkeep.until_done(lambda: next(steps), 10.0) == 5
-
-
-def test_a_round_rests_longer_than_it_works() -> None:
-    steps = iter([1, 1, 0])
-
-    def step() -> int:
-        time.sleep(0.01)
-        return next(steps)
-
-    begun = time.monotonic()
-    upkeep.until_done(step, 10.0, rest=4.0)
-    assert time.monotonic() - begun >= 0.01 * 3 + 0.01 * 2 * 4
 
 
 def test_mended_counters_are_told(call: Caller, project: Project, caplog: pytest.LogCaptureFixture) -> None:

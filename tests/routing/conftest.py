@@ -1,14 +1,17 @@
 """A project, a key for it, and one call to the API."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
 from django.http import HttpResponse
 from django.test import Client
 
+from agentloop import sql
 from agentloop.actors import SYSTEM
 from agentloop.keys import create_key
 from agentloop.models import Project
@@ -68,3 +71,26 @@ def key_with(project: Project) -> Callable[..., Api]:
 @pytest.fixture
 def stranger(db: None) -> Api:
     return api_of(Project.objects.create(slug="charlie", name="Charlie"))
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Rows read by table, whether they were wanted or not, by PostgreSQL's own account."""
+    found: Counter[str] = Counter()
+    execute = sql._execute
+
+    def walk(node: dict[str, Any]) -> None:
+        if "Relation Name" in node:
+            rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+            found[node["Relation Name"].removeprefix("routing_")] += rows * node["Actual Loops"]
+        for inner in node.get("Plans", ()):
+            walk(inner)
+
+    def explained(cursor_class: type[psycopg.Cursor[Any]], statement: str, params: Any, keep_plan: bool) -> Any:
+        if statement.lstrip().startswith(("SELECT", "WITH")) and not keep_plan:
+            [(plan,)] = execute(cursor_class, f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", params, keep_plan=False)
+            walk(plan[0]["Plan"])
+        return execute(cursor_class, statement, params, keep_plan)
+
+    monkeypatch.setattr(sql, "_execute", explained)
+    return found

@@ -2,13 +2,17 @@
 
 import math
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from agentloop.actors import SYSTEM
+from agentloop.celery import app
 from agentloop.models import OutboxMessage, Project
 from agentloop.outbox import add_webhook
 from agentloop.tenancy import change_settings
@@ -32,7 +36,7 @@ from routing.models import (
     PathState,
     Regime,
 )
-from routing.paths import NewPath, change_goal, register_path
+from routing.paths import NewPath, change_goal, disable_path, register_path
 from routing.rebuild import differences, rebuild
 from routing.standings import look
 
@@ -177,6 +181,76 @@ def test_a_path_that_recovered_is_rolled_back_by_what_came_since(project: Projec
     assert path.forgets_before == pytest.approx(now, abs=1)
     assert path.rollback_window is not None
     assert path.rollback_window["recent"][0] >= path.forgets_before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_disables_a_path_while_the_watch_judges_it_has_the_last_word(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    change_goal(project, "book", {"rollback_threshold": 1})
+    report(project, "good", [1.0] * 100, begin=now - 48 * HOUR, end=now)
+    report(project, "bad", [1.0] * 60, begin=now - 48 * HOUR, end=now - 5 * HOUR)
+    report(project, "bad", [0.0] * 60, begin=now - 4 * HOUR, end=now)
+    watch.watch_goal(project, goal_of(project).id, lag_s=0)
+    change_goal(project, "book", {"rollback_threshold": 0.3})
+    judge = watch._due
+
+    def judge_slowly(*given: Any) -> Any:
+        found = judge(*given)
+        elsewhere(lambda: disable_path(project, SYSTEM, Path.objects.get(model="bad").shown_id))
+        return found
+
+    monkeypatch.setattr(watch, "_due", judge_slowly)
+    assert watch.watch_goal(project, goal_of(project).id, lag_s=0) == 0
+    path = Path.objects.get(model="bad")
+    assert (path.status, path.disabled_by, path.rollback_window) == ("disabled", "system", None)
+    assert not PathChange.objects.filter(change="roll_back").exists()
+
+
+def elsewhere(act: Callable[[], Any]) -> None:
+    """Done and committed on another connection."""
+
+    def in_thread() -> None:
+        act()
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(in_thread).result(10)
+
+
+def test_a_goal_that_cannot_be_watched_holds_up_no_other(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in its own project nor in those after it."""
+    projects = [project, Project.objects.create(slug="bob", name="Bob")]
+    for one in projects:
+        for goal in ("a", "b"):
+            record(one, [Observation(goal, Source.PROVIDER, f"{goal}t", model="m", success=True)])
+    watch.watch_goals()
+    FirstReport.objects.update(recorded_at="2020-01-01T00:00:00Z")
+    watch.watch_goals()
+    Goal.objects.update(watched_at=None)
+    first = Goal.objects.order_by("project_id", "id")[0]
+    ChangeDetector.objects.filter(goal=first).update(runs=[["no run"]], read_to=0)
+    watch.watch_goals()
+    assert list(Goal.objects.filter(watched_at=None)) == [first]
+    assert f"goal={first.id}" in caplog.text
+    assert "TypeError" in caplog.text
+
+
+def test_a_goal_that_cannot_be_explored_holds_up_no_other(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a", "b"):
+        change_goal(project, name, {"auto_explore": True, "bounds": {"temperature": {"low": 0.0, "high": 1.0}}})
+        for value in (0.2, 0.6):
+            path = register_path(project, SYSTEM, name, NewPath("m", params={"temperature": value}))
+            rows = [
+                Observation(name, Source.PROVIDER, f"{value}-{place}", path_id=path.shown_id, score=value, success=True)
+                for place in range(6)
+            ]
+            record(project, rows)
+    first = Goal.objects.order_by("id")[0]
+    Goal.objects.filter(id=first.id).update(bounds={"temperature": {}})
+    assert watch.explore_goals() == 1
+    assert f"goal={first.id}" in caplog.text
 
 
 def test_the_last_path_is_never_rolled_back(project: Project) -> None:
@@ -331,6 +405,44 @@ def test_decisions_go_and_what_was_said_of_them_stays(project: Project) -> None:
     assert differences(project) == []
 
 
+def old_decisions(project: Project, count: int) -> None:
+    path = register_path(project, SYSTEM, "book", NewPath("m"))
+    taken = [Decision(project=project, goal_id=path.goal_id, path=path, trace_id=f"t{n}") for n in range(count)]
+    Decision.objects.bulk_create(taken)
+    Decision.objects.filter(project=project).update(decided_at="2020-01-01T00:00:00Z")
+
+
+def test_old_rows_go_every_hour_until_none_is_left(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert app.conf.beat_schedule["end old routing rows"]["schedule"].hour == set(range(24))
+    old_decisions(project, 250)
+    monkeypatch.setattr(watch, "BATCH", 1)
+    monkeypatch.setattr(watch, "REST", 0)
+    watch.end_old_rows()
+    assert not Decision.objects.exists()
+
+
+def test_a_round_of_retention_ends_when_its_time_is_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    old_decisions(project, 3)
+    monkeypatch.setattr(watch, "BATCH", 1)
+    monkeypatch.setattr(watch, "RETENTION_SECONDS", 0)
+    watch.end_old_rows()
+    assert Decision.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_old_rows_of_a_project_that_cannot_be_read_hold_up_no_other(
+    project: Project, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here a setting that was spoiled in the database."""
+    projects = sorted([project, Project.objects.create(slug="bob", name="Bob")], key=lambda one: one.id)
+    for one in projects:
+        old_decisions(one, 1)
+    Project.objects.filter(id=projects[0].id).update(settings={"decision_days": "spoiled"})
+    watch.end_old_rows()
+    assert [one.project_id for one in Decision.objects.all()] == [projects[0].id]
+    assert f"end_decisions project={projects[0].slug}" in caplog.text
+
+
 def test_old_rows_go_goal_by_goal_and_young_ones_stay(project: Project) -> None:
     for goal in ("a", "b"):
         for age in (1, 100):
@@ -367,16 +479,6 @@ def test_spans_are_kept_as_long_as_the_project_says(project: Project) -> None:
     assert watch.end_spans(project) == 0
     assert watch.end_spans(change_settings(project=project, actor=SYSTEM, changes={"span_days": 7})) == 1
     assert EventSpan.objects.get().span_id == "new"
-
-
-def test_a_difference_is_found_and_mended(project: Project, caplog: pytest.LogCaptureFixture) -> None:
-    report(project, "a", [1.0] * 3, begin=time.time() - 60, end=time.time())
-    PathState.objects.update(samples=7)
-    assert len(differences(project)) == 1
-    assert watch.check_a_sample() == 1
-    assert "routing differs" in caplog.text
-    rebuild(project)
-    assert differences(project) == []
 
 
 def test_histograms_are_never_negative() -> None:

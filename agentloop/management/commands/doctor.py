@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 
 from agentloop import doctor
 from review import backlog
+from routing import sampling
 
 
 class Command(BaseCommand):
@@ -21,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         findings = []
-        for finding in doctor.examine([backlog.swept, backlog.indexed]):
+        for finding in doctor.examine([backlog.swept, backlog.indexed, sampling.agrees]):
             findings.append(finding)
             if not options["json"]:
                 self.stdout.write(_line(finding))
