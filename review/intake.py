@@ -427,6 +427,13 @@ _OCCURRENCES = "(twin.occurrences + excluded.occurrences)"
 _STORED_AS = "status, last_seen_at, claimed_by, draw, escalated_by, escalation_note, dismissed_reason"
 _AS_NEW = "'pending', input.logged_at, '', '', '', '', ''"
 
+# A mark that is there, which may be that of a turn that had this id before an import brought it back, is locked by an
+# update that changes nothing: the worker must not take it, read the turn as it was before this commits, and leave it
+# unmarked.
+_MARK_SQL = """
+    INSERT INTO review_staleturn (turn_id, project_id) SELECT id, $1 FROM stored ORDER BY id
+    ON CONFLICT (turn_id) DO UPDATE SET project_id = excluded.project_id"""
+
 # Nearly every turn is new. For one alone this statement costs half of the merging one, whose plan is large.
 INSERT_SQL = f"""
 WITH stored AS (
@@ -437,14 +444,12 @@ WITH stored AS (
     ON CONFLICT (project_id, content_hash) WHERE status = 'pending' DO NOTHING
     RETURNING id
 ), marked AS (
-    INSERT INTO review_staleturn (turn_id, project_id) SELECT id, $1 FROM stored
+{_MARK_SQL}
 )
 SELECT id::text FROM stored
 """
 
 # A twin that has expired and is not yet swept takes no part: its row is passed over, and not answered.
-# A mark that is there is locked by an update that changes nothing: the worker must not take it, read the turn as it
-# was before this commits, and leave it unmarked.
 MERGE_SQL = f"""
 WITH input AS MATERIALIZED (
     SELECT * FROM {_ROWS} AS given
@@ -480,8 +485,7 @@ WITH input AS MATERIALIZED (
     SELECT $1, stored.id, {", ".join("extra." + name for name in _OCCURRENCE.split(", "))}
     FROM {_EXTRAS} AS extra JOIN stored USING (content_hash)
 ), marked AS (
-    INSERT INTO review_staleturn (turn_id, project_id) SELECT id, $1 FROM stored ORDER BY id
-    ON CONFLICT (turn_id) DO UPDATE SET project_id = excluded.project_id
+{_MARK_SQL}
 )
 SELECT id, content_hash FROM stored
 """

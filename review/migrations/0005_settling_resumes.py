@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("review", "0002_claim_tokens")]
+    dependencies = [("review", "0004_evidence_due")]
     operations = [
         migrations.AddField(
             model_name="settledwith", name="on_way", field=models.JSONField(db_default={}, default=dict)
