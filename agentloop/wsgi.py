@@ -15,13 +15,13 @@ site = get_wsgi_application()
 _ = get_resolver().url_patterns
 
 
-def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    if "HTTP_TRANSFER_ENCODING" in environ:
-        _measure(environ)
-    return site(environ, start_response)
+def application(request: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    if "HTTP_TRANSFER_ENCODING" in request:
+        _measure(request)
+    return site(request, start_response)
 
 
-def _measure(environ: dict[str, Any]) -> None:
+def _measure(request: dict[str, Any]) -> None:
     """A body in chunks names no length, and Django would take it for empty. One byte too many is still refused."""
-    body = environ["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
-    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+    body = request["wsgi.input"].read(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+    request["wsgi.input"], request["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
