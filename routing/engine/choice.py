@@ -198,12 +198,13 @@ def field_of(contenders: Iterable[Contender], terms: Terms, now: float) -> Field
     idle: list[Contender] = []
     ruled_out: list[str] = []
     models, bounds, stale_before = terms.models, _bounds(terms.constraints), now - terms.staleness_s
+    active = Standing.ACTIVE
     for contender in contenders:
         if models is not None and contender.model_id not in models:
             ruled_out.append("candidates")
         elif bounds and _breaks(contender.figures, bounds):
             ruled_out += terms.constraints.broken_by(contender.figures)
-        elif contender.standing is Standing.ACTIVE:
+        elif contender.standing is active:
             racing.append(contender)
             if contender.tried_at is not None and contender.tried_at < stale_before:
                 idle.append(contender)

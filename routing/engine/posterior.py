@@ -54,12 +54,12 @@ class Posterior:
 
     def _draw_from_parts(self, rng: Random) -> float:
         """The Dirichlet's mean, the prior's share of it drawn at once: its weight is exponential, and its
-        own mean all but Beta(2, 2), the middle one of three uniform numbers. Eleven gamma draws less."""
-        random = rng.random
-        total = rng.expovariate(1.0)
-        weighted = total * sorted((random(), random(), random()))[1]
+        own mean all but Beta(2, 2), whose quantile function is a sine. Eleven gamma draws less."""
+        random, gamma = rng.random, rng.gammavariate
+        total = -math.log(1.0 - random())
+        weighted = total * (0.5 - math.sin(math.asin(1.0 - 2.0 * random()) / 3.0))
         for point, count in self.parts:
-            share = rng.gammavariate(count, 1.0)
+            share = gamma(count, 1.0)
             total += share
             weighted += share * point
         return weighted / total
