@@ -137,7 +137,7 @@ def _plans(project: Any) -> list[str]:
     lines = []
     for name, call in hot.items():
         for sql, params in _sent_by(call):
-            lines += [f"{name}:", "```", *_plan(sql, params), "```"]
+            lines += [f"## {name}", "", "```", *_plan(sql, params), "```", ""]
     return lines
 
 
