@@ -14,7 +14,6 @@ from agentloop.sql import with_retries
 
 log = logging.getLogger("agentloop.upkeep")
 
-RETENTION_SECONDS = 600.0
 # Deleting rests four times as long as it works: whoever writes meanwhile must feel little of it.
 REST = 4.0
 

@@ -143,28 +143,14 @@ def _plans(project: Any) -> list[str]:
 
 def _sent_by(call: Callable[[], object]) -> list[tuple[str, Any]]:
     """The statements that a call sends, with their values. Nothing of what they do stays."""
-    from django.db import connection, transaction
+    from django.db import transaction
 
-    from agentloop import sql as statements
+    from benchmarks.rig.statements import every_statement
 
     sent: list[tuple[str, Any]] = []
-    execute = statements._execute
-
-    def noted(cursor_class: Any, sql: str, params: Any, keep_plan: bool) -> Any:
-        sent.append((sql, params))
-        return execute(cursor_class, sql, params, keep_plan)
-
-    def by_django(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        sent.append((sql, params))
-        return execute(sql, params, many, context)
-
-    statements._execute = noted
-    try:
-        with transaction.atomic(), connection.execute_wrapper(by_django):
-            call()
-            transaction.set_rollback(True)
-    finally:
-        statements._execute = execute
+    with transaction.atomic(), every_statement(lambda sql, params, ask: sent.append((sql, params))):
+        call()
+        transaction.set_rollback(True)
     return [(sql, params) for sql, params in sent if "SAVEPOINT" not in sql]
 
 

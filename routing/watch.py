@@ -21,7 +21,7 @@ from agentloop.ids import shown
 from agentloop.models import Project
 from agentloop.outbox import tell
 from agentloop.sql import run
-from agentloop.upkeep import REST, RETENTION_SECONDS, apart, until_done
+from agentloop.upkeep import REST, apart, until_done
 from routing.advice import insights
 from routing.engine.change import Alarm, Detector, Run, alarm, observe, regimes_after, restarted
 from routing.engine.choice import Standing
@@ -44,6 +44,7 @@ MOST_REPORTS = 50_000
 AGES = (1, 6, 24, 168, 336)
 HOURS_KEPT = 60 * 24
 URGENT = ("high", "medium")
+RETENTION_SECONDS = 600.0
 BATCH = 5000
 
 

@@ -124,6 +124,7 @@ def _verdict(observed: float | None, samples: float, side: float, bound: float) 
 
 
 def _breaks(seen: Figures, bounds: tuple[_Bound, ...]) -> bool:
+    """Whether `broken_by` would name any; without a call or a list for each, as every decision asks of every path."""
     for _, read, side, bound in bounds:
         observed, samples = read(seen)
         if observed is not None and samples >= ENOUGH_OBSERVATIONS and side * observed > side * bound:

@@ -4,15 +4,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
-import psycopg
 import pytest
 from django.db import connection
 from django.db.models import F
 from django.http import QueryDict
 
-from agentloop import sql
 from agentloop.actors import SYSTEM, Actor
 from agentloop.models import Project
+from benchmarks.rig.statements import Ask, every_statement
 from review import backlog, figures, queue, removal, settle
 from review.around import around
 from review.filters import page_of, read_filter
@@ -67,10 +66,9 @@ class Plans:
     def __init__(self) -> None:
         self.nodes: list[dict[str, Any]] = []
 
-    def explain(self, statement: str, params: Any, cursor: Any) -> None:
+    def explain(self, statement: str, params: Any, ask: Ask) -> None:
         if statement.lstrip().upper().startswith(("SELECT", "WITH", "UPDATE", "INSERT", "DELETE")):
-            cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", params)
-            [(found,)] = cursor.fetchall()
+            [(found,)] = ask(f"EXPLAIN (FORMAT JSON) {statement}")
             self._walk(found[0]["Plan"])
 
     def _walk(self, node: dict[str, Any]) -> None:
@@ -98,23 +96,9 @@ def full(db: None) -> Project:
 
 
 @pytest.fixture
-def plans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
+def plans() -> Iterator[Plans]:
     plans = Plans()
-    execute = sql._execute
-
-    def explained(cursor_class: type[psycopg.Cursor[Any]], statement: str, params: Any, keep_plan: bool) -> Any:
-        with cursor_class(connection.connection) as cursor:
-            plans.explain(statement, params, cursor)
-        return execute(cursor_class, statement, params, keep_plan)
-
-    monkeypatch.setattr(sql, "_execute", explained)
-
-    def wrapped(run: Callable[..., Any], statement: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        with connection.connection.cursor() as cursor:
-            plans.explain(statement, params, cursor)
-        return run(statement, params, many, context)
-
-    with connection.execute_wrapper(wrapped):
+    with every_statement(plans.explain):
         yield plans
 
 
